@@ -1,0 +1,140 @@
+// The client library: sends requests to a cluster, whichever of its servers are up.
+//
+// It knows the servers it was given and, from their INIT_OK, all other members. Each request goes to one of
+// them by chance; one that refuses the connection is passed over at once, one that hangs after 100 ms, so a
+// dead server costs milliseconds. Connections stay open for the next request.
+//
+// What is tried again until the deadline: a read always; a write when it is certain that it was not applied,
+// and also when it is not certain, because every write carries (session, seq) and the servers apply each seq
+// once. The outcome of a write is unknown only when the deadline passes before an answer to a retry comes.
+//
+// The Client must outlive its coroutines. It owns its Links. One thread.
+#pragma once
+
+#include <asio/awaitable.hpp>
+#include <asio/io_context.hpp>
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <random>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "client/call.hpp"
+#include "client/link.hpp"
+#include "client/outcome.hpp"
+#include "common/address.hpp"
+#include "common/message.hpp"
+
+namespace kv::client {
+
+struct ClientOptions {
+  std::vector<Address> endpoints;
+  // The cluster that the caller remembers, empty for none: servers of any other are not used.
+  std::string cluster;
+  // How long a connection may take before the next server is tried beside it.
+  std::chrono::milliseconds connect_step{100};
+  // How much longer than the deadline to wait for the final answer of a server that was told the deadline.
+  std::chrono::milliseconds answer_grace{300};
+  std::uint64_t seed = std::random_device{}();
+};
+
+// One row of `status`.
+struct NodeStatus {
+  std::string node;     // empty: not known
+  std::string address;  // where it was asked
+  std::variant<message::StatusOk, std::string> result;  // or why there is none
+};
+
+class Client {
+ public:
+  using Body = decltype(message::Request::body);
+  using WaitHandler = std::function<void(const message::WaitForResponse&)>;
+
+  Client(asio::io_context& io, ClientOptions options);
+  ~Client();
+  Client(const Client&) = delete;
+  Client& operator=(const Client&) = delete;
+
+  // A command's deadline and wake-up. One Call serves several requests, one after the other.
+  std::shared_ptr<Call> new_call(std::chrono::milliseconds timeout);
+  // Ctrl-C: every request under way ends with Failure::Kind::interrupted.
+  void interrupt();
+
+  // Returns when at least one server has answered INIT. The Reply holds an InitOk.
+  asio::awaitable<Outcome> connect(std::shared_ptr<Call> call);
+  // A Put, Delete or Get. Sets a write's `session`. `on_wait` hears each WAIT_FOR_RESPONSE as it comes.
+  asio::awaitable<Outcome> request(std::shared_ptr<Call> call, Body body, WaitHandler on_wait = {});
+  // Asks every server that is known, all at the same time. Sorted by node.
+  asio::awaitable<std::vector<NodeStatus>> status(std::shared_ptr<Call> call);
+
+  // Begins anew with other servers (INIT in the shell): closes all connections, forgets cluster and session.
+  void restart(std::vector<Address> endpoints);
+
+  // Known once connected; else empty.
+  const std::string& cluster() const { return cluster_; }
+  const std::string& leader() const { return leader_; }
+  std::size_t server_count() const { return servers_.size(); }
+  void set_cluster(std::string cluster) { cluster_ = std::move(cluster); }
+
+ private:
+  struct Server {
+    Address address;
+    bool given = false;  // by the user; the others were learned
+    std::string node;    // once known
+    std::shared_ptr<Link> link;
+    bool welcomed = false;  // what its INIT_OK said has been taken over
+    Clock::time_point avoid_until = Clock::time_point::min();
+    std::string last_failure;
+    std::optional<message::Error> last_refusal;
+  };
+  using ServerPtr = std::shared_ptr<Server>;
+
+  // What a request has been through so far.
+  struct Trial {
+    bool write = false;
+    bool maybe_applied = false;
+    unsigned sent = 0;    // attempts that reached a server
+    unsigned rounds = 0;  // attempts of any kind
+    unsigned sessions_expired = 0;
+    std::string where;
+    std::optional<message::Error> error;
+    std::string why;
+  };
+
+  asio::awaitable<ServerPtr> reach(std::shared_ptr<Call> call);
+  asio::awaitable<ServerPtr> reach_one_of(std::shared_ptr<Call> call, std::vector<ServerPtr> order);
+  asio::awaitable<std::optional<Outcome>> attempt(std::shared_ptr<Call> call, ServerPtr server, const Body& body,
+                                                  Trial& trial, const WaitHandler& on_wait);
+  asio::awaitable<bool> pause(std::shared_ptr<Call> call, Trial& trial);
+  asio::awaitable<void> ask_status(std::shared_ptr<Call> call, ServerPtr server, NodeStatus& row);
+
+  std::vector<ServerPtr> in_random_order();
+  void open_link(const ServerPtr& server, Clock::time_point deadline);
+  bool usable(const ServerPtr& server);
+  bool welcome(const ServerPtr& server);
+  void learn_members(const ServerPtr& from);
+  void note_failure(const ServerPtr& server);
+  void begin_write(Body& body, const Link& link);
+  void end_session();
+  std::optional<Outcome> judge(message::Answer answer, const ServerPtr& server, const Body& body, Trial& trial);
+  std::optional<Outcome> judge_error(message::Error error, const ServerPtr& server, Trial& trial);
+  bool worth_waiting(const Trial& trial) const;
+  Failure give_up(const Call& call, const Trial& trial) const;
+  Failure no_server() const;
+
+  asio::io_context& io_;
+  ClientOptions options_;
+  std::mt19937_64 random_;
+  std::vector<ServerPtr> servers_;
+  std::vector<std::weak_ptr<Call>> calls_;
+  std::string cluster_;
+  std::string leader_;
+  // The session that makes retries of writes safe; begins with the first write.
+  std::optional<message::WriteSession> session_;
+};
+
+}  // namespace kv::client

@@ -1,0 +1,221 @@
+#include "client/commands.hpp"
+
+#include <algorithm>
+#include <asio/signal_set.hpp>
+#include <chrono>
+#include <csignal>
+#include <utility>
+#include <variant>
+
+#include "client/run.hpp"
+#include "client/value_source.hpp"
+#include "common/text.hpp"
+
+// See client.cpp.
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic ignored "-Wmismatched-new-delete"
+#endif
+
+namespace kv::client {
+namespace {
+
+// A server that does not answer STATUS within this is shown as unreachable, unless --timeout says otherwise.
+constexpr std::chrono::milliseconds status_patience{2000};
+
+// While it lives Ctrl-C interrupts the client's requests instead of ending the process.
+class InterruptGuard {
+ public:
+  InterruptGuard(asio::io_context& io, Client& client) : before_(handler_now()), signals_(io, SIGINT) {
+    signals_.async_wait([&client](std::error_code error, int) {
+      if (!error) client.interrupt();
+    });
+  }
+  ~InterruptGuard() {
+    std::error_code ignored;
+    signals_.clear(ignored);
+    ::sigaction(SIGINT, &before_, nullptr);  // Asio would leave the default, not what was there
+  }
+  InterruptGuard(const InterruptGuard&) = delete;
+  InterruptGuard& operator=(const InterruptGuard&) = delete;
+
+ private:
+  static struct sigaction handler_now() {
+    struct sigaction action {};
+    ::sigaction(SIGINT, nullptr, &action);
+    return action;
+  }
+
+  struct sigaction before_;
+  asio::signal_set signals_;
+};
+
+Exit fail(Context& context, const std::string& what, const Failure& failure) {
+  context.printer.failure(what, failure);
+  return exit_of(failure);
+}
+
+// Only what the protocol's own limits say; all else is for the servers to judge.
+std::optional<Exit> refuse_key(Context& context, const std::string& what, const std::string& key) {
+  if (key.size() <= max_key_bytes) return std::nullopt;
+  context.printer.error(what + ": TOO_LARGE: the key has " + std::to_string(key.size()) + " bytes; at most " +
+                        std::to_string(max_key_bytes));
+  return Exit::refused;
+}
+
+asio::awaitable<Exit> put(Context& context, message::Put put, std::string what) {
+  const std::shared_ptr<Call> call = context.client.new_call(context.options.timeout);
+  const Outcome connected = co_await context.client.connect(call);
+  if (const auto* failure = std::get_if<Failure>(&connected)) co_return fail(context, what, *failure);
+  context.session.attach(context.client.cluster());
+
+  Client::Body body = put;
+  const Outcome outcome = co_await context.client.request(call, std::move(body));
+  if (const auto* failure = std::get_if<Failure>(&outcome)) co_return fail(context, what, *failure);
+  const Reply& reply = std::get<Reply>(outcome);
+  const auto& ok = std::get<message::PutOk>(reply.body);
+  context.session.learn(put.key, ok.ts);
+  context.printer.put_ok(put, ok, reply);
+  co_return Exit::done;
+}
+
+asio::awaitable<Exit> del(Context& context, message::Delete del, std::string what) {
+  const std::shared_ptr<Call> call = context.client.new_call(context.options.timeout);
+  const Outcome connected = co_await context.client.connect(call);
+  if (const auto* failure = std::get_if<Failure>(&connected)) co_return fail(context, what, *failure);
+  context.session.attach(context.client.cluster());
+
+  Client::Body body = del;
+  const Outcome outcome = co_await context.client.request(call, std::move(body));
+  if (const auto* failure = std::get_if<Failure>(&outcome)) co_return fail(context, what, *failure);
+  const Reply& reply = std::get<Reply>(outcome);
+  const auto& ok = std::get<message::DeleteOk>(reply.body);
+  context.session.learn(del.key, ok.ts);
+  context.printer.delete_ok(ok, reply);
+  co_return Exit::done;
+}
+
+std::optional<Exit> refuse_token(Context& context, const std::string& what, const Token& token) {
+  const std::string& cluster = context.client.cluster();
+  if (token.cluster.empty() || token.cluster == cluster) return std::nullopt;
+  context.printer.error(what + ": CLUSTER_MISMATCH: the token is of cluster " + escape_control(token.cluster) +
+                        ", the servers are of " + escape_control(cluster) +
+                        "; its timestamp means nothing there: name the right servers with --endpoints");
+  return Exit::refused;
+}
+
+asio::awaitable<Exit> get(Context& context, GetCommand command, std::string what) {
+  const std::shared_ptr<Call> call = context.client.new_call(context.options.timeout);
+  const Outcome connected = co_await context.client.connect(call);
+  if (const auto* failure = std::get_if<Failure>(&connected)) co_return fail(context, what, *failure);
+  context.session.attach(context.client.cluster());
+
+  message::Get request;
+  request.key = command.key;
+  request.consistency = context.options.consistency;
+  if (request.consistency != message::Consistency::local) request.ts = context.session.position_of(command.key);
+  if (command.after) {
+    if (const std::optional<Exit> refused = refuse_token(context, what, *command.after)) co_return *refused;
+    request.ts = std::max(request.ts, command.after->ts);
+  }
+  Client::Body body = std::move(request);
+  Client::WaitHandler on_wait = [&context](const message::WaitForResponse& wait) { context.printer.wait(wait); };
+  const Outcome outcome = co_await context.client.request(call, std::move(body), std::move(on_wait));
+  if (const auto* failure = std::get_if<Failure>(&outcome)) co_return fail(context, what, *failure);
+  const Reply& reply = std::get<Reply>(outcome);
+  const auto& ok = std::get<message::GetOk>(reply.body);
+  context.session.learn(command.key, ok.value ? ok.ts : ok.applied);
+  context.printer.get_ok(ok, reply, command.raw);
+  co_return ok.value ? Exit::done : Exit::negative;
+}
+
+asio::awaitable<Exit> status(Context& context) {
+  const auto patience =
+      context.options.timeout_given ? context.options.timeout : std::min(context.options.timeout, status_patience);
+  const std::shared_ptr<Call> call = context.client.new_call(patience);
+  const std::vector<NodeStatus> rows = co_await context.client.status(call);
+  if (call->interrupted()) {
+    context.printer.error("status: interrupted");
+    co_return Exit::interrupted;
+  }
+  Failure none_reached;
+  for (const NodeStatus& row : rows) {
+    const auto* why = std::get_if<std::string>(&row.result);
+    if (why) none_reached.attempts.push_back(row.address + ": " + escape_control(*why));
+  }
+  if (none_reached.attempts.size() == rows.size()) co_return fail(context, "status", none_reached);
+  context.printer.status(rows);
+  co_return Exit::done;
+}
+
+asio::awaitable<Exit> init(Context& context, InitCommand command) {
+  const std::string remembered = context.session.remembered_cluster();
+  context.client.restart(std::move(command.endpoints));
+  context.client.set_cluster(remembered);
+  const std::shared_ptr<Call> call = context.client.new_call(context.options.timeout);
+  const Outcome connected = co_await context.client.connect(call);
+  if (const auto* failure = std::get_if<Failure>(&connected)) co_return fail(context, "init", *failure);
+  context.session.attach(context.client.cluster());
+  const Reply& reply = std::get<Reply>(connected);
+  context.printer.init_ok(std::get<message::InitOk>(reply.body), context.client.server_count());
+  co_return Exit::done;
+}
+
+// Runs a command's coroutine under the guard, after what may block has been done.
+Exit run_interruptible(Context& context, asio::awaitable<Exit> work) {
+  const InterruptGuard guard(context.io, context.client);
+  return run(context.io, std::move(work));
+}
+
+struct Executor {
+  Context& context;
+
+  Exit operator()(const PutCommand& command) const {
+    const std::string what = name_of_command("put", command.key);
+    if (const std::optional<Exit> refused = refuse_key(context, what, command.key)) return *refused;
+    std::variant<std::string, ValueProblem> value = read_value(command);
+    if (const auto* problem = std::get_if<ValueProblem>(&value)) {
+      context.printer.error(what + ": " + problem->text);
+      return problem->too_large ? Exit::refused : Exit::usage;
+    }
+    message::Put request;
+    request.key = command.key;
+    request.value = std::move(std::get<std::string>(value));
+    request.if_ts = command.if_ts;
+    return run_interruptible(context, put(context, std::move(request), what));
+  }
+
+  Exit operator()(const GetCommand& command) const {
+    const std::string what = name_of_command("get", command.key);
+    if (const std::optional<Exit> refused = refuse_key(context, what, command.key)) return *refused;
+    return run_interruptible(context, get(context, command, what));
+  }
+
+  Exit operator()(const DeleteCommand& command) const {
+    const std::string what = name_of_command("del", command.key);
+    if (const std::optional<Exit> refused = refuse_key(context, what, command.key)) return *refused;
+    message::Delete request;
+    request.key = command.key;
+    request.if_ts = command.if_ts;
+    return run_interruptible(context, del(context, std::move(request), what));
+  }
+
+  Exit operator()(const StatusCommand&) const { return run_interruptible(context, status(context)); }
+  Exit operator()(const InitCommand& command) const { return run_interruptible(context, init(context, command)); }
+  Exit operator()(const ShowText& show) const {
+    context.printer.text(show.text);
+    return Exit::done;
+  }
+  Exit operator()(const ShellCommand&) const { return Exit::done; }
+  Exit operator()(const QuitCommand&) const { return Exit::done; }
+};
+
+}  // namespace
+
+Exit execute(Context& context, const Command& command) {
+  const Exit exit = std::visit(Executor{context}, command);
+  if (context.printer.flush()) return exit;
+  context.printer.error("cannot write the output: is the disk full?");
+  return exit == Exit::done ? Exit::usage : exit;
+}
+
+}  // namespace kv::client

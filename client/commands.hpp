@@ -1,0 +1,27 @@
+// What each command does: ask the cluster, remember the timestamps, print the answer, and say how it went.
+#pragma once
+
+#include <asio/io_context.hpp>
+
+#include "client/client.hpp"
+#include "client/options.hpp"
+#include "client/outcome.hpp"
+#include "client/output.hpp"
+#include "client/session.hpp"
+
+namespace kv::client {
+
+// What commands work with. The shell keeps client and session from one line to the next.
+struct Context {
+  asio::io_context& io;
+  Client& client;
+  Session& session;
+  Printer& printer;
+  GlobalOptions options;
+};
+
+// Runs one command to its end; Ctrl-C ends the command, not the process. Local files and standard input are
+// read before any server is asked. For put, get, del, status, init and ready texts; the shell is shell.hpp.
+Exit execute(Context& context, const Command& command);
+
+}  // namespace kv::client

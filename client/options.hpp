@@ -1,0 +1,89 @@
+// The command line of kvctl, and of each line typed into its shell: words in, one validated command out.
+//
+// The same definitions serve both, so a command and its flags work the same way in both places. For the program
+// each global flag may also come from the environment (KVCTL_ENDPOINTS, …); a flag beats it. Nothing is read
+// from files here and nothing is printed.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "common/address.hpp"
+#include "common/message.hpp"
+
+namespace kv::client {
+
+enum class Format { simple, json, table };
+
+struct GlobalOptions {
+  std::vector<Address> endpoints = {Address{"127.0.0.1", 7401}};
+  std::chrono::milliseconds timeout{default_timeout_ms};
+  bool timeout_given = false;
+  message::Consistency consistency = message::Consistency::session;
+  Format format = Format::simple;
+  bool verbose = false;
+  bool no_color = false;
+  bool no_session = false;
+  bool keep_going = false;
+  std::string session_file;  // empty: one for each cluster in the state directory
+};
+
+struct PutCommand {
+  std::string key;
+  std::string value;     // as it was written
+  bool literal = false;  // so that "-" and "@file" mean themselves
+  std::optional<std::uint64_t> if_ts;
+};
+// What `put -v` prints and `get --after` takes.
+struct Token {
+  std::string cluster;  // empty: a bare position, of whichever cluster answers
+  std::uint64_t ts = 0;
+};
+struct GetCommand {
+  std::string key;
+  bool raw = false;
+  std::optional<Token> after;
+};
+struct DeleteCommand {
+  std::string key;
+  std::optional<std::uint64_t> if_ts;
+};
+struct StatusCommand {};
+struct ShellCommand {};
+// In the shell alone.
+struct InitCommand {
+  std::vector<Address> endpoints;
+};
+struct QuitCommand {};
+// --help, --version and `help`: the text is ready.
+struct ShowText {
+  std::string text;
+};
+using Command = std::variant<ShellCommand, PutCommand, GetCommand, DeleteCommand, StatusCommand, InitCommand,
+                             QuitCommand, ShowText>;
+
+struct Invocation {
+  GlobalOptions options;
+  Command command;
+};
+
+// One line that says what is wrong, and what to do about it.
+struct UsageError {
+  std::string text;
+  std::string hint;
+};
+
+// `words` without the program's name.
+std::variant<Invocation, UsageError> parse_arguments(const std::vector<std::string>& words);
+// A line of the shell; what it does not say is as in `defaults`.
+std::variant<Invocation, UsageError> parse_shell_words(const std::vector<std::string>& words,
+                                                       const GlobalOptions& defaults);
+
+std::string token_text(const Token& token);  // "<cluster>:58"
+std::optional<Token> parse_token(const std::string& text);
+
+}  // namespace kv::client

@@ -1,0 +1,114 @@
+#include "client/outcome.hpp"
+
+#include "common/text.hpp"
+
+namespace kv::client {
+namespace {
+
+constexpr std::size_t max_message_bytes = 1024;  // of what a server says: it is shown to a person
+
+// "n2 has applied 41, you asked for 57; the leader is n1"
+std::string describe_timeout(const Failure& failure) {
+  const message::Error& error = *failure.error;
+  if (!error.applied || !error.ts) return escape_control(error.message, max_message_bytes);
+  std::string text = failure.where + " has applied " + std::to_string(*error.applied) + ", you asked for " +
+                     std::to_string(*error.ts);
+  const bool knows_leader = error.leader && !error.leader->empty();
+  text += knows_leader ? "; the leader is " + escape_control(*error.leader) : "; it knows no leader";
+  return text;
+}
+
+std::string advice(message::Code code) {
+  switch (code) {
+    case message::Code::timeout:
+      return "try again, or give it more time with --timeout";
+    case message::Code::no_leader:
+      return "a majority of the servers must be up and see each other: look at kvctl status";
+    case message::Code::no_space:
+      return "delete keys, or give the servers more room";
+    case message::Code::overloaded:
+    case message::Code::shutting_down:
+      return "try again in a moment";
+    case message::Code::cluster_mismatch:
+      return "timestamps of one cluster mean nothing in another: name the right servers with --endpoints, or "
+             "another session file with --session";
+    default:
+      return "";
+  }
+}
+
+std::string describe_refused(const std::string& what, const Failure& failure) {
+  const message::Error& error = *failure.error;
+  if (error.code == message::Code::conflict) {
+    std::string text = what + ": conflict: ";
+    if (!error.ts) return text + escape_control(error.message, max_message_bytes);
+    text += *error.ts == 0 ? "the key is absent (ts 0)" : "the key's ts is " + std::to_string(*error.ts);
+    return text + ", not the one given with --if-ts";
+  }
+  std::string text = what + ": ";
+  if (error.code == message::Code::timeout) {
+    text += "no answer in time: " + describe_timeout(failure);
+  } else {
+    if (!failure.where.empty()) text += failure.where + " refused: ";
+    text += std::string(name_of(error.code)) + ": " + escape_control(error.message, max_message_bytes);
+  }
+  const std::string next = advice(error.code);
+  return next.empty() ? text : text + "; " + next;
+}
+
+std::string describe_unknown(const std::string& what, const Failure& failure) {
+  std::string text = what + ": the outcome is not known: the write was sent to " + failure.where;
+  if (failure.error) {
+    text += ", which said " + std::string(name_of(failure.error->code)) + ": " +
+            escape_control(failure.error->message, max_message_bytes);
+  } else {
+    text += " and not answered in time";
+    if (!failure.why.empty()) text += " (" + failure.why + ")";
+  }
+  return text + "; it may have been applied or may still be: look with kvctl get before you repeat it";
+}
+
+std::string describe_no_server(const Failure& failure) {
+  std::string text = "no server reached: ";
+  for (std::size_t i = 0; i < failure.attempts.size(); ++i) text += (i == 0 ? "" : "; ") + failure.attempts[i];
+  return text + "; start one with kvd, or name others with --endpoints";
+}
+
+}  // namespace
+
+Exit exit_of(const Failure& failure) {
+  switch (failure.kind) {
+    case Failure::Kind::no_server:
+      return Exit::no_server;
+    case Failure::Kind::refused:
+      return failure.error && failure.error->code == message::Code::conflict ? Exit::negative : Exit::refused;
+    case Failure::Kind::no_answer:
+      return Exit::refused;
+    case Failure::Kind::unknown_outcome:
+      return Exit::unknown_outcome;
+    case Failure::Kind::interrupted:
+      return Exit::interrupted;
+  }
+  return Exit::refused;
+}
+
+std::string describe(const std::string& what, const Failure& failure) {
+  switch (failure.kind) {
+    case Failure::Kind::no_server:
+      return describe_no_server(failure);
+    case Failure::Kind::refused:
+      return describe_refused(what, failure);
+    case Failure::Kind::no_answer:
+      return what + ": no answer from " + failure.where + " in time" +
+             (failure.why.empty() ? "" : " (" + failure.why + ")") +
+             "; try again, or give it more time with --timeout";
+    case Failure::Kind::unknown_outcome:
+      return describe_unknown(what, failure);
+    case Failure::Kind::interrupted:
+      return what + ": interrupted" +
+             (failure.maybe_applied ? "; the write was sent, its outcome is not known" : "");
+  }
+  return what;
+}
+
+}  // namespace kv::client

@@ -1,0 +1,71 @@
+// How results are printed: simple, json or table; as the one-shot commands answer or as the shell does.
+//
+// Results go to `out` and nothing else does, so that a script can read them; remarks, warnings and errors go to
+// `err`. On a terminal control bytes are escaped, whatever the format; in a pipe a value leaves byte for byte.
+#pragma once
+
+#include <cstdint>
+#include <ostream>
+#include <string>
+#include <vector>
+
+#include "client/client.hpp"
+#include "client/options.hpp"
+#include "client/outcome.hpp"
+#include "common/message.hpp"
+
+namespace kv::client {
+
+// Where the output goes, and what is there.
+struct Screen {
+  std::ostream& out;
+  std::ostream& err;
+  bool out_is_terminal = false;
+  bool err_is_terminal = false;
+};
+
+enum class Style {
+  one_shot,  // "OK", the value, "1"
+  shell,     // "PUT_OK colour = blue   ts 58   n1"
+};
+
+class Printer {
+ public:
+  Printer(Screen screen, Style style, const GlobalOptions& options);
+
+  void put_ok(const message::Put& put, const message::PutOk& ok, const Reply& reply);
+  void delete_ok(const message::DeleteOk& ok, const Reply& reply);
+  // Also for a key that is absent.
+  void get_ok(const message::GetOk& ok, const Reply& reply, bool raw);
+  void wait(const message::WaitForResponse& wait);
+  void init_ok(const message::InitOk& ok, std::size_t servers);
+  void status(const std::vector<NodeStatus>& rows);
+  // Help, version and the banner.
+  void text(const std::string& text);
+
+  void failure(const std::string& what, const Failure& failure) { error(describe(what, failure)); }
+  void error(const std::string& line, const std::string& hint = "");
+  void warning(const std::string& line);
+
+  // False: what was printed could not be written (a full disk, say).
+  bool flush();
+
+ private:
+  std::string shown(std::string_view text, std::size_t max_bytes = std::string::npos) const;
+  std::string colour(const char* code, const std::string& text) const;
+  std::string verbose_tail(std::uint64_t ts, const Reply& reply) const;
+  void status_json(const NodeStatus& row);
+  void status_table(const std::vector<NodeStatus>& rows);
+
+  Screen screen_;
+  Style style_;
+  Format format_;
+  bool verbose_;
+  bool colours_;      // on `out`
+  bool err_colours_;  // on `err`
+};
+
+// "put \"colour\"": a command as its error messages name it.
+std::string name_of_command(const char* command, const std::string& key);
+
+}  // namespace kv::client

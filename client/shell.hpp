@@ -1,0 +1,41 @@
+// The shell: reads commands, one a line, and runs each as the one-shot commands are run.
+//
+// On a terminal: a banner, a prompt, editing and history; an error ends nothing. From a pipe: no banner and no
+// prompt, the same answer lines, and the first command that fails ends it, with that command's exit status,
+// unless --keep-going says otherwise (then the status is that of the first failure).
+#pragma once
+
+#include <asio/io_context.hpp>
+#include <istream>
+
+#include "client/client.hpp"
+#include "client/options.hpp"
+#include "client/outcome.hpp"
+#include "client/output.hpp"
+#include "client/session.hpp"
+
+namespace kv::client {
+
+class Shell {
+ public:
+  Shell(asio::io_context& io, Client& client, Session& session, Screen screen, GlobalOptions options);
+
+  // Until Ctrl-D or `quit`.
+  Exit run_on_terminal();
+  Exit run_script(std::istream& input);
+
+ private:
+  enum class Next { go_on, leave };
+  // Runs one line; `exit` becomes what it came to.
+  Next run_line(const std::string& line, Exit& exit);
+  void show_banner();
+  Printer printer(const GlobalOptions& options) const;
+
+  asio::io_context& io_;
+  Client& client_;
+  Session& session_;
+  Screen screen_;
+  GlobalOptions options_;
+};
+
+}  // namespace kv::client

@@ -1,0 +1,19 @@
+// Where the value of a `put` comes from: the word itself, standard input (-) or a file (@name).
+#pragma once
+
+#include <string>
+#include <variant>
+
+#include "client/options.hpp"
+
+namespace kv::client {
+
+struct ValueProblem {
+  std::string text;
+  bool too_large = false;
+};
+
+// Byte for byte, and never more than a value may have.
+std::variant<std::string, ValueProblem> read_value(const PutCommand& command);
+
+}  // namespace kv::client

@@ -1,0 +1,73 @@
+// One TCP connection that carries frames: reads what the socket has, writes what has gathered.
+//
+// The reader is a coroutine of the owner (`co_await connection->read()`, then frames().next() until it says
+// incomplete). The writer is the connection's own: send() only encodes into a buffer, flush() starts one
+// gathered write, and what is sent meanwhile goes with the next. A failed write closes the socket, so the
+// reader ends too. Always held by shared_ptr: a write under way keeps it alive. One thread.
+#pragma once
+
+#include <asio/awaitable.hpp>
+#include <asio/ip/tcp.hpp>
+#include <asio/steady_timer.hpp>
+#include <cstddef>
+#include <memory>
+#include <string>
+#include <system_error>
+
+#include "common/framing.hpp"
+#include "common/message.hpp"
+
+namespace kv {
+
+class Connection : public std::enable_shared_from_this<Connection> {
+ public:
+  Connection(asio::ip::tcp::socket socket, std::size_t max_frame);
+
+  // Reads once: all that the socket has now, up to 256 KiB. An error (asio::error::eof included) is final.
+  asio::awaitable<std::error_code> read();
+  FrameReader& frames() { return frames_; }
+
+  // Encodes a message::Request, Answer or Peer behind what waits to be written.
+  template <class Message>
+  void send(const Message& message) {
+    if (closed_) return;
+    const std::size_t start = begin_frame(outbox_);
+    message::encode(message, outbox_);
+    finish_frame(outbox_, start);
+  }
+  // The same for a frame that is encoded already.
+  void send_frame(std::string_view frame);
+  void flush();
+
+  // Bytes that the other side has not taken yet.
+  std::size_t unsent() const { return outbox_.size() + writing_.size() - written_; }
+  // Returns when at most `bytes` are unsent, or the connection is closed.
+  asio::awaitable<void> drained(std::size_t bytes);
+
+  // Ends both directions; what is unsent is lost. May be called more than once.
+  void close();
+  // Closes once all that is unsent has gone out.
+  void close_after_flush();
+  bool is_open() const { return !closed_; }
+
+  const std::string& remote() const { return remote_; }  // "127.0.0.1:51234", for logs
+  asio::any_io_executor executor() { return socket_.get_executor(); }
+
+ private:
+  void write_some();
+  void on_written(std::error_code error, std::size_t count);
+
+  asio::ip::tcp::socket socket_;
+  std::string remote_;
+  FrameReader frames_;
+  std::size_t last_read_ = 0;
+  std::string outbox_;  // gathers while `writing_` is on its way
+  std::string writing_;
+  std::size_t written_ = 0;  // of writing_
+  bool write_under_way_ = false;
+  bool closed_ = false;
+  bool close_when_flushed_ = false;
+  asio::steady_timer drained_;  // never expires; cancelled as a signal
+};
+
+}  // namespace kv

@@ -1,0 +1,154 @@
+// The one place that includes RapidJSON, so that its switches are the same everywhere. Private to common/.
+//
+// Besides: streams and a Writer for which a string with nothing to escape, as nearly all are, is one piece of
+// memory: the reader hands it out where it stands, and the writer copies it at once.
+#pragma once
+
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+
+namespace kv::json {
+
+// A call that RapidJSON's rules forbid: a fault of ours, never of the input.
+struct Misuse : std::logic_error {
+  using std::logic_error::logic_error;
+};
+
+}  // namespace kv::json
+
+#define RAPIDJSON_HAS_STDSTRING 1
+#define RAPIDJSON_ASSERT(x) \
+  ((x) ? static_cast<void>(0) : throw ::kv::json::Misuse("RapidJSON was used against its rules: " #x))
+#include <rapidjson/error/en.h>
+#include <rapidjson/reader.h>
+#include <rapidjson/writer.h>
+
+namespace kv::json {
+
+inline constexpr std::uint64_t every_byte = 0x0101010101010101u;
+inline constexpr std::uint64_t high_bits = 0x80 * every_byte;
+
+// Not 0 if a byte of the word is below 0x20, '"' or '\\'. (Which one can be seen of the lowest alone.)
+constexpr std::uint64_t special_bytes(std::uint64_t word) {
+  const auto below = [](std::uint64_t w, std::uint64_t limit) { return (w - limit * every_byte) & ~w; };
+  return (below(word, 0x20) | below(word ^ ('"' * every_byte), 1) | below(word ^ ('\\' * every_byte), 1)) &
+         high_bits;
+}
+
+// RapidJSON's input stream concept for in-situ parsing, but of text that is only read. RapidJSON takes each
+// character of a string with Take() and gives it back, unescaped, with Put(). As long as what comes back is what
+// was taken, nothing needs to be copied, and Put() skips to the next character that may be special.
+//
+// So a handler must not use the pointers that RapidJSON gives it; it asks string() and number().
+class ViewStream {
+ public:
+  using Ch = char;
+  // A zero must follow the text.
+  explicit ViewStream(std::string_view text) : begin_(text.data()), at_(begin_), end_(begin_ + text.size()) {}
+  ViewStream(const ViewStream&) = delete;
+  ViewStream& operator=(const ViewStream&) = delete;
+
+  // The string that was read last: valid until the next one.
+  std::string_view string() const {
+    return changed_ ? std::string_view(unescaped_) : std::string_view(string_, string_end_);
+  }
+  bool string_had_escapes() const { return changed_; }
+  // The number of that length that was read last.
+  std::string_view number(std::size_t length) const { return {at_ - length, length}; }
+
+  char Peek() const { return *at_; }
+  char Take() { return *at_++; }
+  std::size_t Tell() const { return static_cast<std::size_t>(at_ - begin_); }
+  char* PutBegin() {
+    string_ = string_end_ = at_;
+    changed_ = false;
+    return nullptr;
+  }
+  void Put(char c) {
+    if (changed_ || at_ - 1 != string_end_) {
+      put_changed(c);
+    } else if (c != '\0') {  // which stands for the closing quote
+      skip_plain();
+      string_end_ = at_;
+    }
+  }
+  std::size_t PutEnd(char*) { return 1; }  // the zero, which RapidJSON does not count
+  void Flush() {}
+
+ private:
+  void put_changed(char c);
+
+  // Eight bytes at a time, to the first that is a quote, a backslash or a control character.
+  void skip_plain() {
+    const char* at = at_;
+    std::uint64_t word;
+    for (; static_cast<std::size_t>(end_ - at) >= sizeof word; at += sizeof word) {
+      std::memcpy(&word, at, sizeof word);
+      if (const std::uint64_t special = special_bytes(word); special != 0) {
+        static_assert(std::endian::native == std::endian::little);
+        at += std::countr_zero(special) / 8;
+        break;
+      }
+    }
+    at_ = at;
+  }
+
+  const char* begin_;
+  const char* at_;
+  const char* end_;
+  const char* string_ = nullptr;      // where the last string begins
+  const char* string_end_ = nullptr;  // up to where it is as it stands in the text
+  bool changed_ = false;              // by escapes: then it is here
+  std::string unescaped_;
+};
+
+// RapidJSON's output stream concept on a std::string: appends.
+class StringSink {
+ public:
+  using Ch = char;
+  explicit StringSink(std::string& out) : out_(&out) {}
+  void Put(char c) { out_->push_back(c); }
+  void Flush() {}
+  void append(std::string_view text) { out_->append(text); }
+
+ private:
+  std::string* out_;
+};
+
+// What a string needs before it can stand in JSON.
+struct StringNeeds {
+  std::size_t escape_bytes = 0;  // by how many bytes escaping makes it longer
+  bool not_ascii = false;        // so that it has to be looked at as UTF-8
+};
+StringNeeds needs_of(std::string_view text);
+
+// All strings given to it must be valid UTF-8.
+class Writer : public rapidjson::Writer<StringSink> {
+ public:
+  using rapidjson::Writer<StringSink>::Writer;
+
+  // `text` is known to need no escapes.
+  void plain_string(std::string_view text) {
+    Prefix(rapidjson::kStringType);
+    os_->Put('"');
+    os_->append(text);
+    os_->Put('"');
+  }
+  void string(std::string_view text, const StringNeeds& needs) {
+    if (needs.escape_bytes == 0) {
+      plain_string(text);
+    } else {
+      String(text.data(), static_cast<rapidjson::SizeType>(text.size()));
+    }
+  }
+};
+
+// Appends `text` as a JSON string, quotes included. Whatever is not valid UTF-8 shows as escape_control has it.
+void append_string(std::string& out, std::string_view text);
+
+}  // namespace kv::json

@@ -1,0 +1,363 @@
+// The messages of the wire protocol (docs/protocol.md) as plain typed structs, and their JSON form.
+//
+// A frame's body is one JSON object; `decode_*` turns it into a struct, `encode` appends the struct's JSON
+// to a buffer. There is one decoder for each listener, since what may arrive there differs: requests from
+// clients, answers to clients, and what servers say to each other. Nothing here knows sockets or RapidJSON. All
+// structs own their strings.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+namespace kv {
+
+inline constexpr std::uint64_t protocol_version = 1;
+inline constexpr std::size_t max_key_bytes = 4096;
+inline constexpr std::size_t max_value_bytes = 1 << 20;
+inline constexpr std::uint64_t max_integer = (std::uint64_t{1} << 53) - 1;  // exact in every JSON reader
+inline constexpr std::size_t max_json_depth = 32;
+inline constexpr std::uint64_t default_timeout_ms = 5000;
+inline constexpr std::uint64_t max_timeout_ms = 24ull * 3600 * 1000;  // longer ones are cut to this
+
+namespace message {
+
+enum class Code {
+  bad_request,
+  too_large,
+  conflict,
+  no_leader,
+  timeout,
+  unknown_outcome,
+  session_expired,
+  compacted,
+  cluster_mismatch,
+  no_space,
+  overloaded,
+  shutting_down,
+};
+
+// "BAD_REQUEST" and so on, as it stands on the wire.
+std::string_view name_of(Code code);
+std::optional<Code> code_named(std::string_view name);
+
+enum class Consistency { session, linearizable, local };
+std::string_view name_of(Consistency consistency);
+std::optional<Consistency> consistency_named(std::string_view name);
+
+// ---- Requests of clients -------------------------------------------------------------------------------
+
+// Marks a write as the `seq`-th of a session, so that a retry is not applied twice (docs/protocol.md, PUT).
+struct WriteSession {
+  std::string session;  // a UUID of the client's choosing
+  std::uint64_t seq = 0;
+  std::uint64_t session_from = 0;
+  bool operator==(const WriteSession&) const = default;
+};
+
+struct Init {
+  std::uint64_t protocol = protocol_version;
+  std::string client;  // name and version of the client program, for logs
+  bool operator==(const Init&) const = default;
+};
+
+struct Put {
+  std::string key;
+  std::string value;
+  std::optional<std::uint64_t> if_ts;
+  std::optional<WriteSession> session;
+  bool operator==(const Put&) const = default;
+};
+
+struct Delete {
+  std::string key;
+  std::optional<std::uint64_t> if_ts;
+  std::optional<WriteSession> session;
+  bool operator==(const Delete&) const = default;
+};
+
+struct Get {
+  std::string key;
+  std::uint64_t ts = 0;
+  Consistency consistency = Consistency::session;
+  bool operator==(const Get&) const = default;
+};
+
+struct Status {
+  bool operator==(const Status&) const = default;
+};
+
+// What a client asks. `cluster` is empty unless the client remembers one.
+struct Request {
+  std::uint64_t id = 0;
+  std::optional<std::uint64_t> timeout_ms;
+  std::string cluster;
+  std::variant<Init, Put, Delete, Get, Status> body;
+  bool operator==(const Request&) const = default;
+};
+
+// ---- Answers to clients --------------------------------------------------------------------------------
+
+struct Member {
+  std::string node;
+  std::string address;  // where clients reach it
+  bool operator==(const Member&) const = default;
+};
+
+struct InitOk {
+  std::uint64_t protocol = protocol_version;
+  std::string server;
+  std::string cluster;
+  std::string node;
+  std::string leader;  // empty: none known now
+  std::uint64_t applied = 0;
+  std::vector<Member> members;
+  bool operator==(const InitOk&) const = default;
+};
+
+struct PutOk {
+  std::string key;
+  std::uint64_t ts = 0;
+  bool operator==(const PutOk&) const = default;
+};
+
+struct DeleteOk {
+  std::string key;
+  std::uint64_t ts = 0;
+  bool found = false;
+  bool operator==(const DeleteOk&) const = default;
+};
+
+struct GetOk {
+  std::string key;
+  std::optional<std::string> value;  // nullopt: absent, and then ts is 0
+  std::uint64_t ts = 0;
+  std::uint64_t applied = 0;
+  std::string node;
+  bool operator==(const GetOk&) const = default;
+};
+
+struct WaitForResponse {
+  std::string key;
+  std::uint64_t ts = 0;
+  std::uint64_t applied = 0;
+  std::string node;
+  bool operator==(const WaitForResponse&) const = default;
+};
+
+struct PeerStatus {
+  std::string node;
+  std::uint64_t match = 0;
+  std::uint64_t last_contact_ms = 0;
+  bool operator==(const PeerStatus&) const = default;
+};
+
+struct StatusOk {
+  std::string node;
+  std::string cluster;
+  std::string role;  // leader, follower, candidate, learner
+  std::uint64_t term = 0;
+  std::string leader;
+  std::uint64_t committed = 0;
+  std::uint64_t applied = 0;
+  std::uint64_t log_first = 0;
+  std::uint64_t log_last = 0;
+  std::uint64_t snapshot = 0;
+  std::uint64_t keys = 0;
+  std::uint64_t bytes = 0;  // of keys and values
+  std::uint64_t waiting = 0;
+  std::uint64_t connections = 0;
+  std::uint64_t uptime_ms = 0;
+  std::string version;
+  std::vector<PeerStatus> peers;  // at the leader; else empty
+  bool operator==(const StatusOk&) const = default;
+};
+
+struct Error {
+  Code code = Code::bad_request;
+  std::string message;                   // for a person: what is wrong, and what to do
+  std::optional<std::uint64_t> ts;       // CONFLICT: the key's current one; TIMEOUT: the one asked for
+  std::optional<std::uint64_t> applied;  // TIMEOUT: how far the server is
+  std::optional<std::string> leader;     // TIMEOUT: who leads, empty if nobody
+  std::optional<std::string> cluster;    // CLUSTER_MISMATCH: this server's
+  bool operator==(const Error&) const = default;
+};
+
+// `id` is nullopt only for an ERROR about a frame whose id could not be read.
+struct Answer {
+  std::optional<std::uint64_t> id;
+  std::variant<InitOk, PutOk, DeleteOk, GetOk, WaitForResponse, StatusOk, Error> body;
+  bool operator==(const Answer&) const = default;
+};
+
+// ---- Between servers -----------------------------------------------------------------------------------
+
+struct PeerInit {
+  std::uint64_t protocol = protocol_version;
+  std::string cluster;  // empty: this server has none yet
+  std::string node;
+  std::string identity;
+  std::string to;
+  std::string advertise;       // where clients reach `node`
+  std::string peer_advertise;  // where servers reach `node`
+  bool operator==(const PeerInit&) const = default;
+};
+
+struct PeerInitOk {
+  std::uint64_t protocol = protocol_version;
+  std::string server;
+  std::string cluster;
+  std::string node;
+  std::string identity;
+  std::string advertise;
+  std::string peer_advertise;
+  bool operator==(const PeerInitOk&) const = default;
+};
+
+struct Vote {
+  std::uint64_t term = 0;
+  std::string candidate;
+  std::uint64_t last_index = 0;
+  std::uint64_t last_term = 0;
+  bool pre = false;
+  bool transfer = false;
+  bool operator==(const Vote&) const = default;
+};
+
+struct VoteOk {
+  std::uint64_t term = 0;
+  bool granted = false;
+  bool pre = false;
+  bool operator==(const VoteOk&) const = default;
+};
+
+// The first entry of a term, which changes nothing.
+struct Noop {
+  bool operator==(const Noop&) const = default;
+};
+
+struct ClusterMember {
+  std::string node;
+  std::string identity;
+  std::string peer_address;
+  std::string client_address;
+  bool operator==(const ClusterMember&) const = default;
+};
+
+// The cluster's id and everyone in it: the first entry of every log, and again when an address changes.
+struct Members {
+  std::string cluster;
+  std::vector<ClusterMember> members;
+  bool operator==(const Members&) const = default;
+};
+
+// A log entry as REPLICATION shows it: the command is the client's write itself, under a format version.
+struct LogEntry {
+  std::uint64_t term = 0;
+  std::uint64_t index = 0;
+  std::variant<Noop, Put, Delete, Members> command;
+  bool operator==(const LogEntry&) const = default;
+};
+
+struct Replication {
+  std::uint64_t term = 0;
+  std::string leader;
+  std::uint64_t prev_index = 0;
+  std::uint64_t prev_term = 0;
+  std::vector<LogEntry> entries;
+  std::uint64_t commit = 0;
+  std::uint64_t round = 0;
+  bool operator==(const Replication&) const = default;
+};
+
+struct ReplicationOk {
+  std::uint64_t term = 0;
+  bool success = false;
+  std::uint64_t match = 0;
+  std::uint64_t round = 0;
+  // Where it does not match: the prev_index that was refused, and where the logs may still agree.
+  std::uint64_t rejected = 0;
+  std::uint64_t hint_index = 0;
+  std::uint64_t hint_term = 0;
+  bool operator==(const ReplicationOk&) const = default;
+};
+
+struct TimeoutNow {
+  std::uint64_t term = 0;
+  std::string leader;
+  bool operator==(const TimeoutNow&) const = default;
+};
+
+// Asks the leader at which position a linearizable read that arrived before this message may be served.
+struct ReadIndex {
+  bool operator==(const ReadIndex&) const = default;
+};
+
+struct ReadIndexOk {
+  std::uint64_t index = 0;
+  bool operator==(const ReadIndexOk&) const = default;
+};
+
+// `number` is the sender's own; the answer carries it back.
+// `term` is the one in which the sender believes the receiver to lead: it takes the write in no other, so that
+// a write that was overtaken on its way cannot enter the log behind the client's back.
+struct Forward {
+  std::uint64_t number = 0;
+  std::uint64_t term = 0;
+  std::uint64_t timeout_ms = default_timeout_ms;
+  std::variant<Put, Delete, ReadIndex> request;
+  bool operator==(const Forward&) const = default;
+};
+
+// An Error with NO_LEADER says that the receiver does not lead and nothing has entered its log.
+struct ForwardOk {
+  std::uint64_t number = 0;
+  std::variant<PutOk, DeleteOk, ReadIndexOk, Error> answer;
+  bool operator==(const ForwardOk&) const = default;
+};
+
+using Peer = std::variant<PeerInit, PeerInitOk, Vote, VoteOk, Replication, ReplicationOk, TimeoutNow, Forward,
+                          ForwardOk, Error>;
+
+// ---- JSON ----------------------------------------------------------------------------------------------
+
+// What was wrong with a frame: becomes an ERROR with `id`, `code` and `text`, which names the member at fault.
+// `id` is there whenever the JSON is sound enough to find one, also behind the fault. `text` is safe to print.
+struct Malformed {
+  std::optional<std::uint64_t> id;
+  Code code = Code::bad_request;
+  std::string text;
+};
+
+struct DecodeLimits {
+  std::size_t max_value = max_value_bytes;  // longer: TOO_LARGE
+};
+
+// Each takes the body of one frame and never throws for bad input. `frame` must be followed by four
+// readable zero bytes (FrameReader sees to it), since RapidJSON looks at what follows.
+//
+// Members that are not known are ignored. An INIT of another protocol version is decoded as it is. Only
+// requests have a limit on values: what one server has taken, the others must take whatever their flags say.
+std::variant<Request, Malformed> decode_request(std::string_view frame, DecodeLimits limits = {});
+std::variant<Answer, Malformed> decode_answer(std::string_view frame);
+std::variant<Peer, Malformed> decode_peer(std::string_view frame);
+
+// Appends the JSON of the message, without the frame's length, to `out`. Throws std::invalid_argument for a key
+// that is not valid UTF-8: who takes keys from elsewhere than a frame checks them with is_valid_utf8. (In all
+// other strings but values, invalid bytes show as \xff.)
+void encode(const Request& request, std::string& out);
+void encode(const Answer& answer, std::string& out);
+void encode(const Peer& peer, std::string& out);
+
+// "PUT", "GET_OK", …: the `type` of a message, for logs.
+std::string_view type_of(const Request& request);
+std::string_view type_of(const Answer& answer);
+std::string_view type_of(const Peer& peer);
+
+}  // namespace message
+}  // namespace kv

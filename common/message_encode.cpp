@@ -1,0 +1,120 @@
+// Messages -> JSON: a visitor of describe() (message_fields.hpp) that writes what it is shown.
+#include <stdexcept>
+
+#include "common/json.hpp"
+#include "common/message.hpp"
+#include "common/message_fields.hpp"
+#include "common/text.hpp"
+
+namespace kv::message {
+namespace {
+
+class Encoder {
+ public:
+  explicit Encoder(json::Writer& writer) : writer_(writer) {}
+
+  // The object of a message: its type, its id if it has one, and its members.
+  void message(std::string_view type, const std::optional<std::uint64_t>& id, const auto& described) {
+    writer_.StartObject();
+    required("type", type);
+    if (id) required("id", *id);
+    describe(*this, described);
+    writer_.EndObject();
+  }
+
+  void required(std::string_view name, const auto& field, Rule rule = Rule::none) {
+    writer_.plain_string(name);
+    put(field, rule);
+  }
+  void standard(std::string_view name, const auto& field, Rule rule = Rule::none) { required(name, field, rule); }
+  template <class Field>
+  void optional(std::string_view name, const Field& field, Rule rule = Rule::none) {
+    if (field != Field{}) required(name, field, rule);
+  }
+  void constant(std::string_view name, std::string_view value, std::string_view) { required(name, value); }
+  void constant(std::string_view name, std::uint64_t value, std::string_view) { required(name, value); }
+  void refused(std::string_view, std::string_view, std::string_view) {}
+
+  void value(const std::string& bytes) {
+    const json::StringNeeds needs = json::needs_of(bytes);
+    const std::size_t base64_size = (bytes.size() + 2) / 3 * 4 + sizeof "_base64" - 1;
+    if (bytes.size() + needs.escape_bytes <= base64_size && (!needs.not_ascii || is_valid_utf8(bytes))) {
+      writer_.plain_string("value");
+      writer_.string(bytes, needs);
+    } else {
+      writer_.plain_string("value_base64");
+      writer_.plain_string(base64_encode(bytes));
+    }
+  }
+  void value(const std::optional<std::string>& bytes) {
+    if (bytes) return value(*bytes);
+    writer_.plain_string("value");
+    writer_.Null();
+  }
+
+  template <class T>
+  void group(const std::optional<T>& members) {
+    if (members) describe(*this, *members);
+  }
+
+ private:
+  void put(std::uint64_t number, Rule) { writer_.Uint64(number); }
+  void put(bool yes, Rule) { writer_.Bool(yes); }
+  void put(Code code, Rule) { writer_.plain_string(name_of(code)); }
+  void put(Consistency consistency, Rule) { writer_.plain_string(name_of(consistency)); }
+
+  void put(std::string_view text, Rule rule) {
+    const json::StringNeeds needs = json::needs_of(text);
+    if (!needs.not_ascii || is_valid_utf8(text)) return writer_.string(text, needs);
+    // A message may hold what the system said; another key would be another key.
+    if (rule == Rule::key) throw std::invalid_argument("the key is not valid UTF-8");
+    const std::string escaped = escape_control(text, text.size());
+    writer_.string(escaped, json::needs_of(escaped));
+  }
+  void put(const std::string& text, Rule rule) { put(std::string_view(text), rule); }
+
+  template <class T>
+  void put(const std::optional<T>& field, Rule rule) {
+    put(*field, rule);
+  }
+
+  template <class T>
+  void put(const std::vector<T>& elements, Rule) {
+    writer_.StartArray();
+    for (const T& element : elements) {
+      writer_.StartObject();
+      describe(*this, element);
+      writer_.EndObject();
+    }
+    writer_.EndArray();
+  }
+
+  template <class... T>
+  void put(const std::variant<T...>& choice, Rule) {
+    message(type_name_of(choice), std::nullopt, choice);
+  }
+
+  json::Writer& writer_;
+};
+
+void encode_message(std::string_view type, std::optional<std::uint64_t> id, const auto& message, std::string& out) {
+  // Kept for its stack of levels, which it would allocate anew for each message.
+  thread_local json::Writer writer;
+  json::StringSink sink(out);
+  writer.Reset(sink);
+  Encoder(writer).message(type, id, message);
+}
+
+}  // namespace
+
+void encode(const Request& request, std::string& out) {
+  encode_message(type_of(request), request.id, request, out);
+}
+void encode(const Answer& answer, std::string& out) {
+  encode_message(type_of(answer), answer.id, answer, out);
+}
+void encode(const Peer& peer, std::string& out) {
+  encode_message(type_of(peer), std::nullopt, peer, out);
+}
+
+}  // namespace kv::message

@@ -1,0 +1,407 @@
+// The members of every message, written down once for both directions. Private to common/message_*.cpp.
+//
+// `describe(visitor, message)` calls the visitor for each member in the order of the wire. The encoder's
+// visitor writes the member; the decoder's looks for the one whose name has just been read, and at the
+// object's end for those that were missing. A visitor has:
+//
+//   required(name, field, rule)   must be there; always written
+//   standard(name, field, rule)   always written; one that is missing keeps the struct's default
+//   optional(name, field, rule)   written only if it differs from its type's default
+//   constant(name, value, fault)  must be there and have this value, else `fault` says what is wrong
+//   refused(name, value, fault)   never written; must not have this value
+//   value(field)                  the bytes of a value: "value" or "value_base64"; null for an empty optional
+//   group(field)                  members of an optional struct, on the same level: all of them or none
+//
+// A field is a number, bool, string, enum, an optional of these, a vector of described structs, or a variant of
+// described structs, which travels as an object that begins with its "type".
+#pragma once
+
+#include <concepts>
+#include <cstdint>
+#include <optional>
+#include <string_view>
+#include <type_traits>
+#include <variant>
+
+#include "common/message.hpp"
+
+namespace kv::message {
+
+// What a field's type alone does not say.
+enum class Rule {
+  none,
+  key,  // 1 to max_key_bytes
+  uuid,
+  at_least_one,  // not 0
+  timeout,       // a longer one is cut to max_timeout_ms
+};
+
+// T or const T: one describe() for reading and writing.
+template <class T, class Message>
+concept Is = std::same_as<std::remove_const_t<T>, Message>;
+
+using Command = decltype(LogEntry::command);
+using ForwardRequest = decltype(Forward::request);
+using ForwardAnswer = decltype(ForwardOk::answer);
+using RequestBody = decltype(Request::body);
+using AnswerBody = decltype(Answer::body);
+
+// ---- The "type" of each message ------------------------------------------------------------------------
+
+template <class Message>
+inline constexpr std::string_view type_name = {};
+template <>
+inline constexpr std::string_view type_name<Init> = "INIT";
+template <>
+inline constexpr std::string_view type_name<Put> = "PUT";
+template <>
+inline constexpr std::string_view type_name<Delete> = "DELETE";
+template <>
+inline constexpr std::string_view type_name<Get> = "GET";
+template <>
+inline constexpr std::string_view type_name<Status> = "STATUS";
+template <>
+inline constexpr std::string_view type_name<InitOk> = "INIT_OK";
+template <>
+inline constexpr std::string_view type_name<PutOk> = "PUT_OK";
+template <>
+inline constexpr std::string_view type_name<DeleteOk> = "DELETE_OK";
+template <>
+inline constexpr std::string_view type_name<GetOk> = "GET_OK";
+template <>
+inline constexpr std::string_view type_name<WaitForResponse> = "WAIT_FOR_RESPONSE";
+template <>
+inline constexpr std::string_view type_name<StatusOk> = "STATUS_OK";
+template <>
+inline constexpr std::string_view type_name<Error> = "ERROR";
+template <>
+inline constexpr std::string_view type_name<PeerInit> = "INIT";
+template <>
+inline constexpr std::string_view type_name<PeerInitOk> = "INIT_OK";
+template <>
+inline constexpr std::string_view type_name<Vote> = "VOTE";
+template <>
+inline constexpr std::string_view type_name<VoteOk> = "VOTE_OK";
+template <>
+inline constexpr std::string_view type_name<Replication> = "REPLICATION";
+template <>
+inline constexpr std::string_view type_name<ReplicationOk> = "REPLICATION_OK";
+template <>
+inline constexpr std::string_view type_name<TimeoutNow> = "TIMEOUT_NOW";
+template <>
+inline constexpr std::string_view type_name<Forward> = "FORWARD";
+template <>
+inline constexpr std::string_view type_name<ForwardOk> = "FORWARD_OK";
+template <>
+inline constexpr std::string_view type_name<Noop> = "NOOP";
+template <>
+inline constexpr std::string_view type_name<Members> = "MEMBERS";
+template <>
+inline constexpr std::string_view type_name<ReadIndex> = "READ_INDEX";
+template <>
+inline constexpr std::string_view type_name<ReadIndexOk> = "READ_INDEX_OK";
+
+template <class... T>
+std::string_view type_name_of(const std::variant<T...>& message) {
+  return std::visit([]<class M>(const M&) { return type_name<M>; }, message);
+}
+
+// Makes the variant hold an empty message of that type; false: none of its alternatives has that name.
+template <class... T>
+bool emplace_named(std::string_view type, std::variant<T...>& message) {
+  const auto try_one = [&]<class M>(std::type_identity<M>) {
+    if (type != type_name<M>) return false;
+    message.template emplace<M>();
+    return true;
+  };
+  return (try_one(std::type_identity<T>{}) || ...);
+}
+
+// The members of the alternative that a variant holds.
+template <class Visitor>
+void describe_alternative(Visitor& v, auto& variant) {
+  std::visit([&v](auto& alternative) { describe(v, alternative); }, variant);
+}
+
+// ---- Requests ------------------------------------------------------------------------------------------
+
+template <class Visitor>
+void describe(Visitor& v, Is<WriteSession> auto& m) {
+  v.required("session", m.session, Rule::uuid);
+  v.required("seq", m.seq, Rule::at_least_one);
+  v.optional("session_from", m.session_from);
+}
+
+template <class Visitor>
+void describe(Visitor& v, Is<Init> auto& m) {
+  v.refused("role", "peer", "an INIT with \"role\":\"peer\" is a server's: servers connect to the peer listener");
+  v.required("protocol", m.protocol);
+  v.standard("client", m.client);
+}
+
+template <class Visitor>
+void describe(Visitor& v, Is<Put> auto& m) {
+  v.required("key", m.key, Rule::key);
+  v.value(m.value);
+  v.optional("if_ts", m.if_ts);
+  v.group(m.session);
+}
+
+template <class Visitor>
+void describe(Visitor& v, Is<Delete> auto& m) {
+  v.required("key", m.key, Rule::key);
+  v.optional("if_ts", m.if_ts);
+  v.group(m.session);
+}
+
+template <class Visitor>
+void describe(Visitor& v, Is<Get> auto& m) {
+  v.required("key", m.key, Rule::key);
+  v.optional("ts", m.ts);
+  v.optional("consistency", m.consistency);
+}
+
+template <class Visitor>
+void describe(Visitor&, Is<Status> auto&) {}
+
+// ---- Answers -------------------------------------------------------------------------------------------
+
+template <class Visitor>
+void describe(Visitor& v, Is<Member> auto& m) {
+  v.required("node", m.node);
+  v.required("address", m.address);
+}
+
+template <class Visitor>
+void describe(Visitor& v, Is<InitOk> auto& m) {
+  v.required("protocol", m.protocol);
+  v.standard("server", m.server);
+  v.required("cluster", m.cluster);
+  v.required("node", m.node);
+  v.standard("leader", m.leader);
+  v.required("applied", m.applied);
+  v.required("members", m.members);
+}
+
+template <class Visitor>
+void describe(Visitor& v, Is<PutOk> auto& m) {
+  v.required("key", m.key, Rule::key);
+  v.required("ts", m.ts);
+}
+
+template <class Visitor>
+void describe(Visitor& v, Is<DeleteOk> auto& m) {
+  v.required("key", m.key, Rule::key);
+  v.required("ts", m.ts);
+  v.required("found", m.found);
+}
+
+template <class Visitor>
+void describe(Visitor& v, Is<GetOk> auto& m) {
+  v.required("key", m.key, Rule::key);
+  v.value(m.value);
+  v.required("ts", m.ts);
+  v.required("applied", m.applied);
+  v.standard("node", m.node);
+}
+
+template <class Visitor>
+void describe(Visitor& v, Is<WaitForResponse> auto& m) {
+  v.required("key", m.key, Rule::key);
+  v.required("ts", m.ts);
+  v.required("applied", m.applied);
+  v.standard("node", m.node);
+}
+
+template <class Visitor>
+void describe(Visitor& v, Is<PeerStatus> auto& m) {
+  v.required("node", m.node);
+  v.standard("match", m.match);
+  v.standard("last_contact_ms", m.last_contact_ms);
+}
+
+template <class Visitor>
+void describe(Visitor& v, Is<StatusOk> auto& m) {
+  v.required("node", m.node);
+  v.standard("cluster", m.cluster);
+  v.standard("role", m.role);
+  v.standard("term", m.term);
+  v.standard("leader", m.leader);
+  v.standard("committed", m.committed);
+  v.standard("applied", m.applied);
+  v.standard("log_first", m.log_first);
+  v.standard("log_last", m.log_last);
+  v.standard("snapshot", m.snapshot);
+  v.standard("keys", m.keys);
+  v.standard("bytes", m.bytes);
+  v.standard("waiting", m.waiting);
+  v.standard("connections", m.connections);
+  v.standard("uptime_ms", m.uptime_ms);
+  v.standard("version", m.version);
+  v.optional("peers", m.peers);
+}
+
+template <class Visitor>
+void describe(Visitor& v, Is<Error> auto& m) {
+  v.required("code", m.code);
+  v.standard("message", m.message);
+  v.optional("ts", m.ts);
+  v.optional("applied", m.applied);
+  v.optional("leader", m.leader);
+  v.optional("cluster", m.cluster);
+}
+
+// ---- Between servers -----------------------------------------------------------------------------------
+
+template <class Visitor>
+void describe(Visitor& v, Is<PeerInit> auto& m) {
+  v.constant("role", "peer",
+             "an INIT without \"role\":\"peer\" is a client's: clients connect to the client listener");
+  v.required("protocol", m.protocol);
+  v.required("cluster", m.cluster);
+  v.required("node", m.node);
+  v.required("identity", m.identity);
+  v.required("to", m.to);
+  v.standard("advertise", m.advertise);
+  v.standard("peer_advertise", m.peer_advertise);
+}
+
+template <class Visitor>
+void describe(Visitor& v, Is<PeerInitOk> auto& m) {
+  v.required("protocol", m.protocol);
+  v.standard("server", m.server);
+  v.required("cluster", m.cluster);
+  v.required("node", m.node);
+  v.required("identity", m.identity);
+  v.standard("advertise", m.advertise);
+  v.standard("peer_advertise", m.peer_advertise);
+}
+
+template <class Visitor>
+void describe(Visitor& v, Is<Vote> auto& m) {
+  v.required("term", m.term);
+  v.required("candidate", m.candidate);
+  v.required("last_index", m.last_index);
+  v.required("last_term", m.last_term);
+  v.required("pre", m.pre);
+  v.standard("transfer", m.transfer);
+}
+
+template <class Visitor>
+void describe(Visitor& v, Is<VoteOk> auto& m) {
+  v.required("term", m.term);
+  v.required("granted", m.granted);
+  v.required("pre", m.pre);
+}
+
+template <class Visitor>
+void describe(Visitor&, Is<Noop> auto&) {}
+
+template <class Visitor>
+void describe(Visitor& v, Is<ClusterMember> auto& m) {
+  v.required("node", m.node);
+  v.required("identity", m.identity);
+  v.required("peer_address", m.peer_address);
+  v.required("client_address", m.client_address);
+}
+
+template <class Visitor>
+void describe(Visitor& v, Is<Members> auto& m) {
+  v.required("cluster", m.cluster);
+  v.required("members", m.members);
+}
+
+template <class Visitor>
+void describe(Visitor& v, Is<Command> auto& m) {
+  v.constant("v", 1, "the command's format version \"v\" is not 1, the only one this server knows: update it");
+  describe_alternative(v, m);
+}
+
+template <class Visitor>
+void describe(Visitor& v, Is<LogEntry> auto& m) {
+  v.required("term", m.term);
+  v.required("index", m.index);
+  v.required("command", m.command);
+}
+
+template <class Visitor>
+void describe(Visitor& v, Is<Replication> auto& m) {
+  v.required("term", m.term);
+  v.required("leader", m.leader);
+  v.required("prev_index", m.prev_index);
+  v.required("prev_term", m.prev_term);
+  v.required("entries", m.entries);
+  v.required("commit", m.commit);
+  v.required("round", m.round);
+}
+
+template <class Visitor>
+void describe(Visitor& v, Is<ReplicationOk> auto& m) {
+  v.required("term", m.term);
+  v.required("success", m.success);
+  v.required("match", m.match);
+  v.required("round", m.round);
+  v.optional("rejected", m.rejected);
+  v.optional("hint_index", m.hint_index);
+  v.optional("hint_term", m.hint_term);
+}
+
+template <class Visitor>
+void describe(Visitor& v, Is<TimeoutNow> auto& m) {
+  v.required("term", m.term);
+  v.required("leader", m.leader);
+}
+
+template <class Visitor>
+void describe(Visitor&, Is<ReadIndex> auto&) {}
+
+template <class Visitor>
+void describe(Visitor& v, Is<ReadIndexOk> auto& m) {
+  v.required("index", m.index);
+}
+
+template <class Visitor>
+void describe(Visitor& v, Is<Forward> auto& m) {
+  v.required("number", m.number);
+  v.required("term", m.term);
+  v.required("timeout_ms", m.timeout_ms, Rule::timeout);
+  v.required("request", m.request);
+}
+
+template <class Visitor>
+void describe(Visitor& v, Is<ForwardOk> auto& m) {
+  v.required("number", m.number);
+  v.required("answer", m.answer);
+}
+
+// ---- What a frame holds: the body's members and the envelope's -----------------------------------------
+// "type" and "id" are the decoder's and encoder's own: they come first, and are read in a broken message too.
+
+template <class Visitor>
+void describe(Visitor& v, Is<Request> auto& m) {
+  describe_alternative(v, m.body);
+  v.optional("timeout_ms", m.timeout_ms, Rule::timeout);
+  v.optional("cluster", m.cluster);
+}
+
+template <class Visitor>
+void describe(Visitor& v, Is<Answer> auto& m) {
+  describe_alternative(v, m.body);
+}
+
+template <class Visitor>
+void describe(Visitor& v, Is<Peer> auto& m) {
+  describe_alternative(v, m);
+}
+
+template <class Visitor>
+void describe(Visitor& v, Is<ForwardRequest> auto& m) {
+  describe_alternative(v, m);
+}
+
+template <class Visitor>
+void describe(Visitor& v, Is<ForwardAnswer> auto& m) {
+  describe_alternative(v, m);
+}
+
+}  // namespace kv::message

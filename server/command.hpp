@@ -1,0 +1,60 @@
+// The commands of the replicated log: what a write asks, in the form in which log and disk keep it.
+//
+// decode(encode(c)) == c, and encode is canonical: equal commands give equal bytes on every machine. The
+// first byte is the format's version. Depends on nothing.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+namespace kv::command {
+
+// See docs/protocol.md, PUT: makes a retry of the write safe.
+struct Session {
+  std::string id;
+  std::uint64_t seq = 0;
+  std::uint64_t from = 0;
+  bool operator==(const Session&) const = default;
+};
+
+struct Put {
+  std::string key;
+  std::string value;
+  std::optional<std::uint64_t> if_ts;
+  std::optional<Session> session;
+  bool operator==(const Put&) const = default;
+};
+
+struct Delete {
+  std::string key;
+  std::optional<std::uint64_t> if_ts;
+  std::optional<Session> session;
+  bool operator==(const Delete&) const = default;
+};
+
+struct Member {
+  std::string node;
+  std::string identity;
+  std::string peer_address;
+  std::string client_address;
+  bool operator==(const Member&) const = default;
+};
+
+// The cluster's id and everyone in it. The first entry of every log is one.
+struct Members {
+  std::string cluster;
+  std::vector<Member> members;  // sorted by name
+  bool operator==(const Members&) const = default;
+};
+
+using Command = std::variant<Put, Delete, Members>;
+
+std::string encode(const Command& command);
+// nullopt: not a command of a version that this program knows.
+std::optional<Command> decode(std::string_view bytes);
+
+}  // namespace kv::command

@@ -1,0 +1,72 @@
+// Drives the replica: one event loop, one disk thread, whole batches between them.
+//
+// Inputs go straight to replica(), followed by poke(); once a turn of the loop, after all that was ready, the
+// engine takes the effects, starts the disk write and hands messages and answers to the two outlets, which
+// gather them and write once. The engine owns the replica, the log and the disk thread; the outlets (Peers,
+// Sessions) outlive its last turn. Everything but Wal::append runs on the loop's thread.
+#pragma once
+
+#include <asio/io_context.hpp>
+#include <asio/steady_timer.hpp>
+#include <asio/thread_pool.hpp>
+#include <exception>
+#include <functional>
+#include <memory>
+
+#include "server/replica.hpp"
+#include "server/wal.hpp"
+
+namespace kv {
+
+// Takes what the replica says to other servers.
+class PeerOutlet {
+ public:
+  virtual ~PeerOutlet() = default;
+  virtual void deliver(PeerMessage message) = 0;
+  virtual void flush() = 0;
+};
+
+// Takes what the replica answers to clients.
+class ClientOutlet {
+ public:
+  virtual ~ClientOutlet() = default;
+  virtual void deliver(ClientAnswer answer) = 0;
+  virtual void flush() = 0;
+};
+
+class Engine {
+ public:
+  Engine(asio::io_context& loop, std::unique_ptr<Replica> replica, std::unique_ptr<Wal> wal);
+  ~Engine();
+
+  // Must be called before the first turn. A disk error is handed to `on_fatal` and the engine does nothing more.
+  void connect(PeerOutlet& peers, ClientOutlet& clients, std::function<void(const std::string&)> on_fatal);
+  void start_ticking();
+
+  Replica& replica() { return *replica_; }
+  // Effects will be taken at the end of this turn.
+  void poke();
+  // Takes them now: for a session that has asked for more than should wait in memory.
+  void flush();
+  // Stops ticking and waits for the disk; to be called when the replica is quiet or has been abandoned.
+  void shut_down();
+
+ private:
+  void tick();
+  void start_write(raft::Write write);
+  void on_written(std::uint64_t write_id, std::exception_ptr error, bool has_room);
+  void fail(const std::string& text);
+
+  asio::io_context& loop_;
+  std::unique_ptr<Replica> replica_;
+  std::unique_ptr<Wal> wal_;
+  PeerOutlet* peers_ = nullptr;
+  ClientOutlet* clients_ = nullptr;
+  std::function<void(const std::string&)> on_fatal_;
+  asio::steady_timer ticker_;
+  bool poked_ = false;
+  bool stopped_ = false;
+  asio::thread_pool disk_{1};  // last: joined before the log it uses goes away
+};
+
+}  // namespace kv

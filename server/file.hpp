@@ -1,0 +1,66 @@
+// The disk seam: the few calls that the log needs of a file system, as an interface, and the POSIX one.
+//
+// A Directory is one folder, flat; it owns nothing but its handle, and its files outlive it. What has been
+// written is durable only after File::sync; a file's creation, renaming or removal only after
+// Directory::sync. Every failure is thrown as FileError. After a failed sync the caller must not go on: what
+// the kernel dropped is gone and a second sync would say it is there (Rebello et al., "Can Applications
+// Recover from fsync Failures?", 2020).
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace kv {
+
+class FileError : public std::runtime_error {
+ public:
+  // "cannot <action> <path>: <what errno means>"
+  FileError(std::string_view action, std::string_view path, int error);
+  int error() const { return error_; }
+  bool no_space() const;  // ENOSPC or EDQUOT
+
+ private:
+  int error_;
+};
+
+class File {
+ public:
+  virtual ~File() = default;
+
+  virtual std::uint64_t size() = 0;
+  // Reads up to out.size() bytes from `offset`; fewer only at the end of the file. Returns how many.
+  virtual std::size_t read_at(std::uint64_t offset, std::span<char> out) = 0;
+  // Writes all of `bytes`; the file grows where it must. After an error any part of them may be there.
+  virtual void write_at(std::uint64_t offset, std::string_view bytes) = 0;
+  // Makes the file `size` bytes long, the new ones zero, with room on the disk for all of them. Never
+  // shortens. Without the room it throws (no_space()) and the file may have any length up to `size`.
+  virtual void allocate(std::uint64_t size) = 0;
+  // The data, and the metadata needed to read it again, are on the disk when this returns (fdatasync).
+  virtual void sync() = 0;
+};
+
+class Directory {
+ public:
+  virtual ~Directory() = default;
+
+  virtual std::string path() const = 0;                               // for messages
+  virtual std::vector<std::string> list() = 0;                        // names of plain files, sorted
+  virtual std::unique_ptr<File> create(const std::string& name) = 0;  // must not exist
+  virtual std::unique_ptr<File> open(const std::string& name) = 0;    // must exist; to read and write
+  // In one step, also after a crash; replaces `to` where it exists. Open files stay what they are.
+  virtual void rename(const std::string& from, const std::string& to) = 0;
+  virtual void remove(const std::string& name) = 0;
+  virtual void sync() = 0;
+};
+
+// The real one. Creates the folder (and its parents) where it is missing, durably.
+// Locks it against a second process for as long as the object lives (a file `LOCK`, which list() does not
+// show); throws FileError with EWOULDBLOCK if another process, or this one, has it open already.
+std::unique_ptr<Directory> open_directory(const std::string& path);
+
+}  // namespace kv

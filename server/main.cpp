@@ -1,0 +1,299 @@
+// kvd: puts a server together. The order matters: the data directory is locked and replayed, the listeners'
+// ports are taken, and only when everything known to be committed is applied does anyone get an answer.
+#include <spdlog/spdlog.h>
+#include <sys/resource.h>
+#include <systemd/sd-daemon.h>
+
+#include <asio/io_context.hpp>
+#include <asio/ip/tcp.hpp>
+#include <asio/signal_set.hpp>
+#include <asio/steady_timer.hpp>
+#include <cerrno>
+#include <chrono>
+#include <csignal>
+#include <cstdlib>
+#include <iostream>
+#include <memory>
+#include <random>
+#include <stdexcept>
+#include <utility>
+
+#include "common/text.hpp"
+#include "server/config.hpp"
+#include "server/engine.hpp"
+#include "server/file.hpp"
+#include "server/peers.hpp"
+#include "server/session.hpp"
+#include "server/wal.hpp"
+
+namespace kv {
+namespace {
+
+constexpr auto stop_time = std::chrono::seconds(4);  // for what is under way when a signal asks to stop
+constexpr auto drain_time = std::chrono::milliseconds(500);
+
+// Why the server cannot start, for a person.
+class StartError : public std::runtime_error {
+  using runtime_error::runtime_error;
+};
+
+asio::ip::tcp::acceptor take_port(asio::io_context& loop, const Address& address, const std::string& flag) {
+  const auto fail = [&](const std::string& why) -> StartError {
+    return StartError(flag + " " + address.text() + ": " + why);
+  };
+  asio::ip::tcp::resolver resolver(loop);
+  std::error_code error;
+  const auto found = resolver.resolve(address.host, std::to_string(address.port),
+                                      asio::ip::tcp::resolver::passive, error);
+  if (error) throw fail("cannot look up " + address.host + ": " + error.message());
+  const asio::ip::tcp::endpoint endpoint = *found.begin();
+  asio::ip::tcp::acceptor acceptor(loop);
+  acceptor.open(endpoint.protocol());
+  acceptor.set_option(asio::socket_base::reuse_address(true));
+  acceptor.bind(endpoint, error);
+  if (error == asio::error::address_in_use) {
+    throw fail("the port is in use: is another kvd running? Stop it, or choose another port");
+  }
+  if (error) throw fail("cannot listen there: " + error.message());
+  return acceptor;
+}
+
+// The address as it was given, with the port that was really taken.
+Address with_port_of(Address address, const asio::ip::tcp::acceptor& acceptor) {
+  address.port = acceptor.local_endpoint().port();
+  return address;
+}
+
+bool is_wildcard(const std::string& host) { return host == "0.0.0.0" || host == "::"; }
+
+std::unique_ptr<Directory> open_data(const std::string& path) {
+  try {
+    return open_directory(path);
+  } catch (const FileError& error) {
+    if (error.error() == EWOULDBLOCK) {
+      throw StartError("--data-dir " + path + ": another process is using it: stop that one, or choose another folder");
+    }
+    throw StartError("--data-dir " + path + ": " + error.what());
+  }
+}
+
+// The members that the log names, if it has begun.
+std::optional<command::Members> members_of(const Wal::Recovered& recovered) {
+  if (recovered.entries.empty() || !recovered.entries.front().command) return std::nullopt;
+  const auto command = command::decode(*recovered.entries.front().command);
+  const auto* members = command ? std::get_if<command::Members>(&*command) : nullptr;
+  return members ? std::optional(*members) : std::nullopt;
+}
+
+// Where every member's servers' listener is: as --cluster says, else as the log remembers.
+std::map<std::string, Address> cluster_of(const ServerConfig& config, const Wal::Recovered& recovered) {
+  std::map<std::string, Address> cluster = config.cluster;
+  if (const auto members = members_of(recovered)) {
+    std::map<std::string, Address> remembered;
+    for (const auto& member : members->members) {
+      auto address = parse_address(member.peer_address);
+      remembered[member.node] = std::holds_alternative<Address>(address) ? std::get<Address>(address) : Address{};
+    }
+    const auto names = [](const auto& map) {
+      std::string text;
+      for (const auto& [name, address] : map) text += (text.empty() ? "" : ", ") + name;
+      return text;
+    };
+    if (!cluster.empty() && names(cluster) != names(remembered)) {
+      throw StartError("--cluster names " + names(cluster) + ", but the cluster of --data-dir " + config.data_dir +
+                       " has " + names(remembered));
+    }
+    if (!remembered.contains(config.name)) {
+      throw StartError("--name " + config.name + ": the cluster of --data-dir " + config.data_dir + " has " +
+                       names(remembered));
+    }
+    if (cluster.empty()) cluster = remembered;
+  }
+  if (cluster.empty()) cluster[config.name] = config.peer_listen;
+  return cluster;
+}
+
+void raise_open_files_limit() {
+  rlimit limit{};
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  limit.rlim_cur = limit.rlim_max;
+  setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+void log_recovery(const Wal::Recovered& recovered, const std::string& path, std::chrono::milliseconds took) {
+  if (recovered.fresh) {
+    spdlog::info("new data directory {}", path);
+    return;
+  }
+  spdlog::info("read {} entries, {} in {} segments of {} in {}", recovered.entries.size(),
+               format_size(recovered.bytes), recovered.segments, path, format_duration(took));
+  if (recovered.torn_bytes > 0) {
+    spdlog::warn("cut off {} bytes at {}: the torn end of a write that was never confirmed", recovered.torn_bytes,
+                 recovered.torn_where);
+  }
+}
+
+class Server {
+ public:
+  explicit Server(const ServerConfig& config) : config_(config), signals_(loop_, SIGTERM, SIGINT), stopper_(loop_) {
+    directory_ = open_data(config.data_dir);
+    asio::ip::tcp::acceptor clients = take_port(loop_, config.listen, "--listen");
+    const auto begin = std::chrono::steady_clock::now();
+    Wal::Recovered recovered;
+    auto wal = std::make_unique<Wal>(*directory_, WalOptions{}, new_uuid(), recovered);
+    std::map<std::string, Address> cluster = cluster_of(config, recovered);
+    std::optional<asio::ip::tcp::acceptor> peers;
+    if (cluster.size() > 1 || config.peer_listen_given) peers = take_port(loop_, config.peer_listen, "--peer-listen");
+    const command::Member self = describe_self(recovered.identity, cluster, clients, peers);
+    auto replica = make_replica(self, cluster, recovered);
+    const auto took = std::chrono::steady_clock::now() - begin;
+    log_recovery(recovered, config.data_dir, std::chrono::duration_cast<std::chrono::milliseconds>(took));
+    engine_ = std::make_unique<Engine>(loop_, std::move(replica), std::move(wal));
+    std::map<std::string, Address> others = cluster;
+    others.erase(config.name);
+    listen_text_ = self.client_address + (peers ? ", servers on " + self.peer_address : "");
+    clients.listen();
+    if (peers) peers->listen();
+    peers_ = std::make_unique<Peers>(loop_, *engine_, std::move(peers), std::move(others));
+    SessionLimits limits;
+    limits.max_connections = config.max_connections;
+    limits.max_value = config.max_value;
+    sessions_ = std::make_unique<Sessions>(loop_, *engine_, std::move(clients), limits);
+  }
+
+  int run() {
+    engine_->connect(*peers_, *sessions_, [](const std::string& text) {
+      // Nothing is acknowledged after a disk error: no answer may leave, not even a polite one.
+      spdlog::critical("{}: this server stops; nothing more is acknowledged", text);
+      spdlog::default_logger()->flush();
+      std::_Exit(1);
+    });
+    wait_for_signal();
+    sessions_->start();
+    peers_->start();
+    engine_->start_ticking();
+    engine_->poke();
+    if (!config_.advertise && is_wildcard(config_.listen.host)) {
+      spdlog::warn("clients are told to connect to {}, which names no machine: set --advertise", listen_text_);
+    }
+    spdlog::info("ready: {} {}, clients on {}, data in {}", config_.name, version, listen_text_, config_.data_dir);
+    sd_notify(0, "READY=1");
+    while (!finished_ && loop_.run_one() > 0) {
+    }
+    loop_.run_for(drain_time);
+    spdlog::info("stopped");
+    return 0;
+  }
+
+ private:
+  command::Member describe_self(const std::string& identity, std::map<std::string, Address>& cluster,
+                                const asio::ip::tcp::acceptor& clients,
+                                const std::optional<asio::ip::tcp::acceptor>& peers) const {
+    command::Member self;
+    self.node = config_.name;
+    self.identity = identity;
+    self.client_address = config_.advertise.value_or(with_port_of(config_.listen, clients)).text();
+    Address peer = config_.peer_advertise.value_or(cluster.at(config_.name));
+    if (peers && cluster.size() == 1) peer = with_port_of(config_.peer_listen, *peers);
+    self.peer_address = peer.text();
+    return self;
+  }
+
+  std::unique_ptr<Replica> make_replica(const command::Member& self, const std::map<std::string, Address>& cluster,
+                                        Wal::Recovered& recovered) const {
+    const auto ticks = [](std::chrono::milliseconds time) {
+      return static_cast<std::uint32_t>((time.count() + static_cast<long>(tick_ms) - 1) / static_cast<long>(tick_ms));
+    };
+    ReplicaConfig replica;
+    replica.self = self;
+    for (const auto& [name, address] : cluster) replica.names.push_back(name);
+    replica.new_cluster = new_uuid();
+    replica.server = std::string("kvd ") + version;
+    replica.preferred_leader = config_.preferred_leader;
+    replica.heartbeat_ticks = ticks(config_.heartbeat_interval);
+    replica.election_ticks = ticks(config_.election_timeout);
+    replica.delay_ticks = ticks(config_.delay_replication);
+    std::random_device random;
+    replica.seed = (static_cast<std::uint64_t>(random()) << 32) | random();
+    return std::make_unique<Replica>(
+        std::move(replica),
+        ReplicaRestored{recovered.hard_state, std::move(recovered.entries), recovered.commit});
+  }
+
+  void wait_for_signal() {
+    signals_.async_wait([this](std::error_code error, int signal) {
+      if (error) return;
+      if (stopping_) {
+        spdlog::warn("{} again: stopping at once", signal == SIGTERM ? "SIGTERM" : "SIGINT");
+        finish();
+        return;
+      }
+      stopping_ = true;
+      spdlog::info("{}: stopping; handing over what is under way", signal == SIGTERM ? "SIGTERM" : "SIGINT");
+      sd_notify(0, "STOPPING=1");
+      sessions_->stop_listening();
+      engine_->replica().stop();
+      engine_->poke();
+      stop_by_ = std::chrono::steady_clock::now() + stop_time;
+      wait_until_quiet();
+      wait_for_signal();
+    });
+  }
+
+  void wait_until_quiet() {
+    stopper_.expires_after(std::chrono::milliseconds(tick_ms));
+    stopper_.async_wait([this](std::error_code error) {
+      if (error || finished_) return;
+      if (engine_->replica().is_quiet() || std::chrono::steady_clock::now() >= stop_by_) {
+        finish();
+      } else {
+        wait_until_quiet();
+      }
+    });
+  }
+
+  void finish() {
+    engine_->replica().abandon();
+    engine_->flush();
+    sessions_->close_all();
+    peers_->close_all();
+    engine_->shut_down();
+    signals_.cancel();
+    stopper_.cancel();
+    finished_ = true;
+  }
+
+  ServerConfig config_;
+  asio::io_context loop_{1};
+  asio::signal_set signals_;
+  asio::steady_timer stopper_;
+  std::unique_ptr<Directory> directory_;
+  std::unique_ptr<Engine> engine_;
+  std::unique_ptr<Peers> peers_;
+  std::unique_ptr<Sessions> sessions_;
+  std::string listen_text_;
+  bool stopping_ = false;
+  bool finished_ = false;
+  std::chrono::steady_clock::time_point stop_by_;
+};
+
+int run(const ServerConfig& config) {
+  try {
+    set_up_logging(config.log);
+    raise_open_files_limit();
+    std::signal(SIGPIPE, SIG_IGN);
+    return Server(config).run();
+  } catch (const std::exception& error) {
+    std::cerr << "kvd: " << error.what() << "\n";
+    return 1;
+  }
+}
+
+}  // namespace
+}  // namespace kv
+
+int main(int argc, char** argv) {
+  const auto config = kv::read_config(argc, argv);
+  if (const auto* exit = std::get_if<kv::ExitNow>(&config)) return exit->status;
+  return kv::run(std::get<kv::ServerConfig>(config));
+}

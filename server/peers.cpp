@@ -1,0 +1,386 @@
+#include "server/peers.hpp"
+
+#include <netinet/tcp.h>
+#include <spdlog/spdlog.h>
+
+#include <asio/co_spawn.hpp>
+#include <asio/connect.hpp>
+#include <asio/experimental/as_tuple.hpp>
+#include <asio/use_awaitable.hpp>
+#include <utility>
+
+#include "common/text.hpp"
+#include "server/request_log.hpp"
+#include "server/translate.hpp"
+
+namespace kv {
+namespace {
+
+using asio::experimental::as_tuple;
+using asio::use_awaitable;
+
+constexpr auto handshake_time = std::chrono::seconds(5);
+constexpr std::size_t max_unnamed = 64;
+constexpr std::size_t max_handshake_frame = 64 << 10;
+constexpr std::size_t hopeless_unsent = 64 << 20;  // a peer that has stopped reading is linked anew
+
+void report(std::exception_ptr error) {
+  if (!error) return;
+  try {
+    std::rethrow_exception(error);
+  } catch (const std::exception& failure) {
+    spdlog::error("connection between servers: {}", failure.what());
+  }
+}
+
+// A peer whose machine is gone must not look connected for the kernel's usual hours.
+void watch_liveness(asio::ip::tcp::socket& socket) {
+  std::error_code ignored;
+  socket.set_option(asio::socket_base::keep_alive(true), ignored);
+  using Option = asio::detail::socket_option::integer<IPPROTO_TCP, TCP_USER_TIMEOUT>;
+  using Idle = asio::detail::socket_option::integer<IPPROTO_TCP, TCP_KEEPIDLE>;
+  using Interval = asio::detail::socket_option::integer<IPPROTO_TCP, TCP_KEEPINTVL>;
+  using Count = asio::detail::socket_option::integer<IPPROTO_TCP, TCP_KEEPCNT>;
+  socket.set_option(Option(5000), ignored);
+  socket.set_option(Idle(2), ignored);
+  socket.set_option(Interval(1), ignored);
+  socket.set_option(Count(3), ignored);
+}
+
+// Closes the connection unless it is destroyed before: the time-out of a step of a coroutine.
+class Deadline {
+ public:
+  Deadline(asio::io_context& loop, std::chrono::steady_clock::duration time, std::function<void()> close)
+      : timer_(std::make_shared<asio::steady_timer>(loop, time)) {
+    timer_->async_wait([close = std::move(close), timer = timer_](std::error_code error) {
+      if (!error) close();
+    });
+  }
+  ~Deadline() { timer_->cancel(); }
+  Deadline(const Deadline&) = delete;
+  Deadline& operator=(const Deadline&) = delete;
+
+ private:
+  std::shared_ptr<asio::steady_timer> timer_;
+};
+
+// Whether the message answers one of ours; the others ask something of us.
+bool is_answer(const PeerMessage& message) {
+  if (std::holds_alternative<message::ForwardOk>(message.body)) return true;
+  const auto* raft_message = std::get_if<raft::Message>(&message.body);
+  return raft_message && (std::holds_alternative<raft::VoteReply>(*raft_message) ||
+                          std::holds_alternative<raft::AppendReply>(*raft_message));
+}
+
+std::optional<PeerMessage> to_peer_message(const std::string& node, message::Peer message) {
+  PeerMessage out{raft::NodeId(node), {}};
+  if (auto* forward = std::get_if<message::Forward>(&message)) {
+    out.body = std::move(*forward);
+    return out;
+  }
+  if (auto* answer = std::get_if<message::ForwardOk>(&message)) {
+    out.body = std::move(*answer);
+    return out;
+  }
+  std::optional<raft::Message> raft_message = from_wire(std::move(message));
+  if (!raft_message) return std::nullopt;
+  out.body = std::move(*raft_message);
+  return out;
+}
+
+message::Peer to_wire_message(PeerMessage message) {
+  if (auto* forward = std::get_if<message::Forward>(&message.body)) return std::move(*forward);
+  if (auto* answer = std::get_if<message::ForwardOk>(&message.body)) return std::move(*answer);
+  return to_wire(std::get<raft::Message>(message.body));
+}
+
+}  // namespace
+
+Peers::Peers(asio::io_context& loop, Engine& engine, std::optional<asio::ip::tcp::acceptor> acceptor,
+             std::map<std::string, Address> addresses)
+    : loop_(loop), engine_(engine), acceptor_(std::move(acceptor)), random_(std::random_device{}()) {
+  for (auto& [node, address] : addresses) {
+    Link link;
+    link.node = node;
+    link.address = address;
+    link.pause = std::make_unique<asio::steady_timer>(loop);
+    links_.emplace(node, std::move(link));
+  }
+}
+
+void Peers::start() {
+  for (auto& [node, link] : links_) asio::co_spawn(loop_, keep_linked(link), report);
+  if (acceptor_) asio::co_spawn(loop_, accept(), report);
+}
+
+// ---- Links that this server opens
+
+asio::awaitable<void> Peers::keep_linked(Link& link) {
+  auto pause = std::chrono::milliseconds(20);
+  while (!closing_) {
+    std::shared_ptr<Connection> connection = co_await dial(link);
+    if (connection && !closing_) {
+      pause = std::chrono::milliseconds(20);
+      link.connection = connection;
+      link.last_trouble.clear();
+      spdlog::info("linked to {} at {}", link.node, link.address.text());
+      co_await serve_link(link);
+      link.connection->close();
+      link.connection.reset();
+      engine_.replica().link_down(link.node);
+      engine_.poke();
+      if (!closing_) spdlog::warn("lost the link to {}", link.node);
+    }
+    if (closing_) co_return;
+    link.pause->expires_after(pause + std::chrono::milliseconds(random_() % (pause.count() + 1)));
+    co_await link.pause->async_wait(as_tuple(use_awaitable));
+    pause = std::min(2 * pause, std::chrono::milliseconds(500));
+  }
+}
+
+// A connection whose INIT was answered with a welcome INIT_OK; null if that could not be had.
+asio::awaitable<std::shared_ptr<Connection>> Peers::dial(Link& link) {
+  asio::ip::tcp::resolver resolver(loop_);
+  const std::string port = std::to_string(link.address.port);
+  auto [lookup_error, endpoints] = co_await resolver.async_resolve(link.address.host, port, as_tuple(use_awaitable));
+  if (lookup_error) {
+    trouble(link, "cannot look up " + link.address.host + ": " + lookup_error.message());
+    co_return nullptr;
+  }
+  auto socket = std::make_shared<asio::ip::tcp::socket>(loop_);
+  {
+    Deadline deadline(loop_, handshake_time, [socket] { socket->close(); });
+    auto [error, endpoint] = co_await asio::async_connect(*socket, endpoints, as_tuple(use_awaitable));
+    if (error) {
+      trouble(link, "cannot reach " + link.address.text() + ": " + error.message());
+      co_return nullptr;
+    }
+  }
+  watch_liveness(*socket);
+  auto connection = std::make_shared<Connection>(std::move(*socket), peer_max_frame);
+  const Roster& roster = engine_.replica().roster();
+  message::PeerInit init;
+  init.cluster = roster.cluster();
+  init.node = roster.self().node;
+  init.identity = roster.self().identity;
+  init.to = link.node;
+  init.advertise = roster.self().client_address;
+  init.peer_advertise = roster.self().peer_address;
+  connection->send(message::Peer(std::move(init)));
+  connection->flush();
+  const std::optional<message::Peer> answer = co_await first_message(connection);
+  const auto* ok = answer ? std::get_if<message::PeerInitOk>(&*answer) : nullptr;
+  std::string why = "no INIT_OK came";
+  if (ok) {
+    const auto unwelcome = engine_.replica().roster().check(link.node, *ok);
+    if (!unwelcome && !closing_) {
+      engine_.replica().link_up(*ok);
+      engine_.poke();
+      co_return connection;
+    }
+    if (unwelcome) why = unwelcome->message;
+  } else if (const auto* error = answer ? std::get_if<message::Error>(&*answer) : nullptr) {
+    why = "it refuses this server: " + escape_control(error->message);
+  }
+  trouble(link, why);
+  connection->close();
+  co_return nullptr;
+}
+
+asio::awaitable<void> Peers::serve_link(Link& link) {
+  const std::shared_ptr<Connection> connection = link.connection;
+  while (take_frames(*connection, link.node, true)) {
+    if (co_await connection->read()) co_return;
+  }
+}
+
+void Peers::trouble(Link& link, const std::string& text) {
+  const bool news = text != link.last_trouble;
+  link.last_trouble = text;
+  spdlog::log(news ? spdlog::level::warn : spdlog::level::debug, "no link to {}: {}", link.node, text);
+}
+
+// ---- Connections that others open
+
+asio::awaitable<void> Peers::accept() {
+  while (acceptor_->is_open()) {
+    auto [error, socket] = co_await acceptor_->async_accept(as_tuple(use_awaitable));
+    if (error == asio::error::operation_aborted || !acceptor_->is_open()) co_return;
+    if (error) {
+      spdlog::warn("cannot accept a server: {}", error.message());
+      asio::steady_timer pause(loop_, std::chrono::milliseconds(100));
+      co_await pause.async_wait(as_tuple(use_awaitable));
+      continue;
+    }
+    watch_liveness(socket);
+    auto connection = std::make_shared<Connection>(std::move(socket), max_handshake_frame);
+    if (unnamed_ >= max_unnamed) {
+      refuse(connection, message::Code::overloaded, "too many connections that have not said INIT");
+      continue;
+    }
+    asio::co_spawn(loop_, serve_inbound(std::move(connection)), report);
+  }
+}
+
+asio::awaitable<void> Peers::serve_inbound(std::shared_ptr<Connection> connection) {
+  ++unnamed_;
+  const std::optional<message::Peer> first = co_await first_message(connection);
+  --unnamed_;
+  if (!first || closing_) {
+    connection->close_after_flush();
+    co_return;
+  }
+  const auto* init = std::get_if<message::PeerInit>(&*first);
+  if (!init) {
+    refuse(connection, message::Code::bad_request,
+           std::string(message::type_of(*first)) + " before INIT: this listener is for servers, which say INIT first");
+    co_return;
+  }
+  const std::string node = init->node;
+  if (!welcome(connection, *init)) co_return;
+  while (take_frames(*connection, node, false)) {
+    if (co_await connection->read()) break;
+  }
+  connection->close_after_flush();
+  const auto found = inbound_.find(node);
+  if (found != inbound_.end() && found->second.connection == connection) inbound_.erase(found);
+}
+
+asio::awaitable<std::optional<message::Peer>> Peers::first_message(std::shared_ptr<Connection> connection) {
+  Deadline deadline(loop_, handshake_time, [connection] { connection->close(); });
+  std::string_view frame;
+  for (;;) {
+    const auto result = connection->frames().next(frame);
+    if (result == FrameReader::Result::frame) break;
+    if (result == FrameReader::Result::bad_length) {
+      message::Error error;
+      error.code = message::Code::bad_request;
+      error.message = "a frame of " + std::to_string(connection->frames().bad_length()) + " bytes is no INIT";
+      connection->send(message::Peer(std::move(error)));
+      co_return std::nullopt;
+    }
+    if (co_await connection->read()) co_return std::nullopt;
+  }
+  auto decoded = message::decode_peer(frame);
+  connection->frames().set_max_frame(peer_max_frame);
+  if (auto* malformed = std::get_if<message::Malformed>(&decoded)) {
+    message::Error error;
+    error.code = malformed->code;
+    error.message = malformed->text;
+    connection->send(message::Peer(std::move(error)));
+    co_return std::nullopt;
+  }
+  co_return std::move(std::get<message::Peer>(decoded));
+}
+
+bool Peers::welcome(const std::shared_ptr<Connection>& connection, const message::PeerInit& init) {
+  const Roster& roster = engine_.replica().roster();
+  if (const auto unwelcome = roster.check(init)) {
+    spdlog::warn("refused a server that says it is {}, from {}: {}", escape_control(init.node, 64),
+                 connection->remote(), escape_control(unwelcome->message));
+    connection->send(message::Peer(*unwelcome));
+    connection->close_after_flush();
+    return false;
+  }
+  message::PeerInitOk ok;
+  ok.server = std::string("kvd ") + version;
+  ok.cluster = roster.cluster();
+  ok.node = roster.self().node;
+  ok.identity = roster.self().identity;
+  ok.advertise = roster.self().client_address;
+  ok.peer_advertise = roster.self().peer_address;
+  connection->send(message::Peer(std::move(ok)));
+  connection->flush();
+  // The same identity again replaces its old connection, which may be half open.
+  Inbound& inbound = inbound_[init.node];
+  if (inbound.connection) inbound.connection->close();
+  inbound.connection = connection;
+  // It is there, so a link to it need not wait for the next attempt.
+  if (const auto link = links_.find(init.node); link != links_.end()) link->second.pause->cancel();
+  return true;
+}
+
+void Peers::refuse(const std::shared_ptr<Connection>& connection, message::Code code, std::string text) {
+  spdlog::warn("refused {} on the servers' listener: {}", connection->remote(), text);
+  message::Error error;
+  error.code = code;
+  error.message = std::move(text);
+  connection->send(message::Peer(std::move(error)));
+  connection->close_after_flush();
+}
+
+// ---- Both directions
+
+bool Peers::take_frames(Connection& connection, const std::string& node, bool answers) {
+  std::string_view frame;
+  std::string wrong;
+  while (connection.is_open()) {
+    const auto result = connection.frames().next(frame);
+    if (result == FrameReader::Result::incomplete) return true;
+    if (result == FrameReader::Result::bad_length) {
+      wrong = "a frame of " + std::to_string(connection.frames().bad_length()) + " bytes";
+      break;
+    }
+    auto decoded = message::decode_peer(frame);
+    if (auto* malformed = std::get_if<message::Malformed>(&decoded)) {
+      wrong = std::move(malformed->text);
+      break;
+    }
+    auto message = to_peer_message(node, std::move(std::get<message::Peer>(decoded)));
+    if (!message || is_answer(*message) != answers) {
+      wrong = answers ? "something else than an answer" : "something else than a request of a server";
+      break;
+    }
+    log_received(*message);
+    engine_.replica().receive(std::move(*message));
+    engine_.poke();
+  }
+  if (wrong.empty()) return false;
+  spdlog::warn("{} sent {}: the connection is closed", node, escape_control(wrong));
+  if (!answers) {
+    message::Error error;
+    error.code = message::Code::bad_request;
+    error.message = wrong;
+    connection.send(message::Peer(std::move(error)));
+    connection.flush();
+  }
+  return false;
+}
+
+void Peers::deliver(PeerMessage message) {
+  const std::string& node = message.peer.name;
+  std::shared_ptr<Connection> connection;
+  if (is_answer(message)) {
+    const auto found = inbound_.find(node);
+    if (found != inbound_.end()) connection = found->second.connection;
+  } else {
+    const auto found = links_.find(node);
+    if (found != links_.end()) connection = found->second.connection;
+  }
+  if (!connection || !connection->is_open()) return;  // lost, as on any network: the core knows what to do
+  log_sent(message);
+  connection->send(to_wire_message(std::move(message)));
+  if (connection->unsent() > hopeless_unsent) connection->close();
+}
+
+void Peers::flush() {
+  for (auto& [node, link] : links_) {
+    if (link.connection) link.connection->flush();
+  }
+  for (auto& [node, inbound] : inbound_) inbound.connection->flush();
+}
+
+void Peers::close_all() {
+  closing_ = true;
+  if (acceptor_) {
+    std::error_code ignored;
+    acceptor_->close(ignored);
+  }
+  for (auto& [node, link] : links_) {
+    link.pause->cancel();
+    if (link.connection) link.connection->close_after_flush();
+  }
+  for (auto& [node, inbound] : inbound_) inbound.connection->close_after_flush();
+}
+
+}  // namespace kv

@@ -1,0 +1,59 @@
+#include "server/raft/log.hpp"
+
+#include <algorithm>
+#include <utility>
+
+#include "server/raft/invariant.hpp"
+
+namespace kv::raft {
+
+Log::Log(Position base, const std::vector<Entry>& entries) : base_(base) {
+  for (const Entry& entry : entries) append(entry);
+}
+
+std::optional<Term> Log::term_at(Index index) const {
+  if (index == base_.index) return base_.term;
+  if (index < base_.index || index > last_index()) return std::nullopt;
+  return at(index).term;
+}
+
+bool Log::is_up_to_date(Position other) const {
+  const Term term = last_term();
+  return other.term > term || (other.term == term && other.index >= last_index());
+}
+
+Position Log::last_at_most(Position limit) const {
+  Index index = std::min(limit.index, last_index());
+  while (index > base_.index && at(index).term > limit.term) index = index.previous();
+  return index < base_.index ? Position{} : Position{index, *term_at(index)};
+}
+
+const Entry& Log::at(Index index) const {
+  invariant(index > base_.index && index <= last_index(), "only an entry that is in the log is read");
+  return entries_[index - first_index()];
+}
+
+std::vector<Entry> Log::slice(Index first, Index last, std::size_t max_bytes) const {
+  std::vector<Entry> entries;
+  std::size_t bytes = 0;
+  for (Index index = first; index <= std::min(last, last_index()); index = index.next()) {
+    const Entry& entry = at(index);
+    bytes += entry.bytes();
+    if (!entries.empty() && bytes > max_bytes) break;
+    entries.push_back(entry);
+  }
+  return entries;
+}
+
+void Log::append(Entry entry) {
+  invariant(entry.index == last_index().next(), "the log has no gaps");
+  invariant(entry.term >= last_term(), "terms never fall along the log");
+  entries_.push_back(std::move(entry));
+}
+
+void Log::truncate_from(Index first) {
+  invariant(first > base_.index, "what is before the base is committed");
+  while (last_index() >= first) entries_.pop_back();
+}
+
+}  // namespace kv::raft

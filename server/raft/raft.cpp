@@ -1,0 +1,208 @@
+#include "server/raft/raft.hpp"
+
+#include <algorithm>
+#include <utility>
+
+#include "server/raft/invariant.hpp"
+
+namespace kv::raft {
+
+Raft::Raft(Config config, Restored restored)
+    : config_(std::move(config)),
+      quorum_(config_.voters),
+      log_(restored.base, restored.entries),
+      hard_state_(std::move(restored.hard_state)),
+      commit_(std::max(restored.commit, restored.base.index)),
+      random_(config_.seed),
+      handed_hard_state_(hard_state_),
+      durable_hard_state_(hard_state_),
+      handed_(log_.last_index()),
+      writing_last_(log_.last_index()),
+      durable_(log_.last_index()),
+      taken_(log_.base_index()) {
+  invariant(quorum_.contains(config_.self), "this server is one of the voters");
+  invariant(config_.heartbeat_ticks > 0 && config_.election_ticks > config_.heartbeat_ticks,
+            "heartbeats come more often than elections");
+  invariant(commit_ <= log_.last_index(), "what is committed is in the log");
+  invariant(log_.last_term() <= hard_state_.term, "no entry is newer than the term");
+  start_election_timer();
+  told_ = {role(), term(), leader()};
+}
+
+Role Raft::role() const {
+  switch (role_.index()) {
+    case 0: return Role::follower;
+    case 1: return Role::pre_candidate;
+    case 2: return Role::candidate;
+    default: return Role::leader;
+  }
+}
+
+NodeId Raft::leader() const {
+  if (leads()) return config_.self;
+  const auto* follower = std::get_if<Follower>(&role_);
+  return follower ? follower->leader : NodeId{};
+}
+
+bool Raft::transferring() const {
+  const auto* leader = std::get_if<Leader>(&role_);
+  return leader && leader->transfer;
+}
+
+const Progress* Raft::progress_of(const NodeId& peer) const {
+  const auto* leader = std::get_if<Leader>(&role_);
+  if (!leader) return nullptr;
+  const auto found = leader->peers.find(peer);
+  return found == leader->peers.end() ? nullptr : &found->second;
+}
+
+void Raft::tick() {
+  if (writing_) ++write_ticks_;
+  if (auto* leader = std::get_if<Leader>(&role_)) {
+    tick_leader(*leader);
+    return;
+  }
+  ++election_ticks_;
+  // A server whose disk hangs could not keep what it would promise as a candidate.
+  if (election_ticks_ >= election_timeout_ && !disk_hangs()) start_pre_vote();
+}
+
+void Raft::tick_leader(Leader& leader) {
+  for (auto& [id, progress] : leader.peers) ++progress.ticks_since_contact;
+  if (++leader.heartbeat_ticks >= config_.heartbeat_ticks) {
+    leader.heartbeat_ticks = 0;
+    for (auto& [id, progress] : leader.peers) progress.heartbeat_due = true;
+  }
+  if (leader.transfer && ++leader.transfer->ticks >= config_.election_ticks) leader.transfer.reset();
+  if (disk_hangs()) {
+    // Its heartbeats alone would keep the others from electing one that can write.
+    become_follower(term(), NodeId{});
+    return;
+  }
+  if (++leader.quorum_ticks < config_.election_ticks) return;
+  // CheckQuorum: a leader that a majority no longer answers steps down, so that its clients hear of it and
+  // the others' votes are free (dissertation §6.2).
+  leader.quorum_ticks = 0;
+  std::size_t active = 1;
+  for (auto& [id, progress] : leader.peers) {
+    if (std::exchange(progress.active, false)) ++active;
+  }
+  if (active < quorum_.majority()) become_follower(term(), NodeId{});
+}
+
+void Raft::receive(const NodeId& from, const Message& message) {
+  if (from == config_.self || !quorum_.contains(from)) return;
+  std::visit([&](const auto& m) { receive_from(from, m); }, message);
+}
+
+std::optional<Index> Raft::propose(std::vector<Payload> commands) {
+  auto* leader = std::get_if<Leader>(&role_);
+  if (!leader || leader->transfer || commands.empty()) return std::nullopt;
+  const Index first = log_.last_index().next();
+  for (Payload& command : commands) append_own(std::move(command));
+  return first;
+}
+
+bool Raft::read(std::uint64_t id) {
+  auto* leader = std::get_if<Leader>(&role_);
+  if (!leader) return false;
+  leader->waiting_reads.push_back(id);
+  return true;
+}
+
+void Raft::written(std::uint64_t write_id) {
+  invariant(writing_ == write_id, "the write that ends is the one under way");
+  writing_.reset();
+  write_ticks_ = 0;
+  durable_hard_state_ = handed_hard_state_;
+  durable_ = std::max(durable_, writing_last_);
+  if (leads()) advance_commit();
+}
+
+void Raft::transfer(const NodeId& to) {
+  auto* leader = std::get_if<Leader>(&role_);
+  if (!leader || !leader->peers.contains(to)) return;
+  if (leader->transfer && leader->transfer->to == to) return;
+  leader->transfer = Transfer{to, 0, false};
+}
+
+void Raft::link_changed(const NodeId& peer) {
+  auto* leader = std::get_if<Leader>(&role_);
+  if (!leader) return;
+  const auto found = leader->peers.find(peer);
+  if (found == leader->peers.end()) return;
+  found->second.restart_from_match();
+  found->second.heartbeat_due = true;
+}
+
+void Raft::set_term(Term term) {
+  invariant(term >= hard_state_.term, "terms only grow");
+  if (term == hard_state_.term) return;  // the vote of this term stays (Raft §5.2)
+  hard_state_ = HardState{term, NodeId{}};
+  acknowledgement_.reset();
+  round_answered_ = 0;
+}
+
+void Raft::become_follower(Term term, NodeId leader) {
+  if (auto* led = std::get_if<Leader>(&role_)) {
+    if (led->asked) dropped_reads_.insert(dropped_reads_.end(), led->asked->ids.begin(), led->asked->ids.end());
+    dropped_reads_.insert(dropped_reads_.end(), led->waiting_reads.begin(), led->waiting_reads.end());
+  }
+  set_term(term);
+  role_ = Follower{std::move(leader)};
+  reset_election_timer();
+}
+
+Output Raft::take_output() {
+  Output output;
+  if (auto* leader = std::get_if<Leader>(&role_)) {
+    start_read_round(*leader);
+    continue_transfer(*leader);
+    feed_peers(*leader);
+  }
+  take_write(output);
+  take_messages(output);
+  for (; taken_ < commit_; taken_ = taken_.next()) output.committed.push_back(log_.at(taken_.next()));
+  output.reads = std::exchange(safe_reads_, {});
+  output.dropped_reads = std::exchange(dropped_reads_, {});
+  if (const Output::Changed now{role(), term(), leader()}; now != told_) {
+    told_ = now;
+    output.changed = now;
+  }
+  return output;
+}
+
+void Raft::take_write(Output& output) {
+  if (writing_) return;
+  const bool new_hard_state = hard_state_ != handed_hard_state_;
+  if (!new_hard_state && handed_ == log_.last_index()) return;
+  Write write;
+  write.id = next_write_++;
+  if (new_hard_state) write.hard_state = hard_state_;
+  write.entries = log_.slice(handed_.next(), log_.last_index(), SIZE_MAX);
+  write.commit = commit_;
+  writing_ = write.id;
+  handed_hard_state_ = hard_state_;
+  handed_ = writing_last_ = log_.last_index();
+  output.write = std::move(write);
+}
+
+void Raft::take_messages(Output& output) {
+  output.send = std::exchange(send_, {});
+  const bool earlier_write_under_way = writing_ && !output.write;
+  if (earlier_write_under_way) return;  // what waits for the disk leaves with the next write
+  if (acknowledgement_) {
+    send_after_.push_back({acknowledgement_->to,
+                           AppendReply{term(), true, acknowledgement_->verified, acknowledgement_->round, {}, {}, {}}});
+    acknowledgement_.reset();
+  }
+  if (output.write) {
+    output.send_after = std::exchange(send_after_, {});
+    return;
+  }
+  // Nothing is left to write: all that these promise is durable already.
+  std::move(send_after_.begin(), send_after_.end(), std::back_inserter(output.send));
+  send_after_.clear();
+}
+
+}  // namespace kv::raft

@@ -1,0 +1,458 @@
+#include "server/replica.hpp"
+
+#include <algorithm>
+#include <iterator>
+#include <stdexcept>
+#include <utility>
+
+#include "server/raft/invariant.hpp"
+
+namespace kv {
+namespace {
+
+constexpr std::uint64_t preferred_wait = 1000 / tick_ms;         // caught up for so long, then it may lead again
+constexpr std::uint64_t preferred_memory = 60'000 / tick_ms;     // a loss within this doubles the wait
+constexpr std::uint64_t preferred_wait_most = 64 * preferred_wait;
+constexpr std::uint64_t caught_up_entries = 1000;
+
+std::vector<raft::NodeId> ids_of(const std::vector<std::string>& names) {
+  std::vector<raft::NodeId> ids;
+  for (const std::string& name : names) ids.emplace_back(name);
+  return ids;
+}
+
+raft::Config raft_config(const ReplicaConfig& config) {
+  raft::Config raft;
+  raft.self = raft::NodeId(config.self.node);
+  raft.voters = ids_of(config.names);
+  raft.heartbeat_ticks = config.heartbeat_ticks;
+  raft.election_ticks = config.election_ticks;
+  raft.stands_first = config.preferred_leader == config.self.node;
+  raft.seed = config.seed;
+  return raft;
+}
+
+std::string_view name_of(raft::Role role) {
+  switch (role) {
+    case raft::Role::leader: return "leader";
+    case raft::Role::follower: return "follower";
+    case raft::Role::candidate:
+    case raft::Role::pre_candidate: return "candidate";
+  }
+  return "";
+}
+
+command::Command decode_entry(const raft::Entry& entry) {
+  std::optional<command::Command> command = command::decode(*entry.command);
+  if (!command) {
+    throw std::runtime_error("the log's entry " + std::to_string(entry.index.value) +
+                             " is of a format that this version does not know: run the newer kvd that wrote it");
+  }
+  return std::move(*command);
+}
+
+}  // namespace
+
+Replica::Replica(ReplicaConfig config, ReplicaRestored restored)
+    : config_(std::move(config)),
+      roster_(config_.self, config_.names, config_.new_cluster),
+      raft_(raft_config(config_), {std::move(restored.hard_state), {}, restored.entries, restored.commit}),
+      preferred_wait_ticks_(preferred_wait) {
+  for (const raft::Entry& entry : restored.entries) {
+    const bool binds = entry.index == raft::Index(1) || entry.index <= restored.commit;
+    if (!binds || !entry.command) continue;
+    const command::Command command = decode_entry(entry);
+    if (const auto* members = std::get_if<command::Members>(&command)) roster_.bind(*members);
+  }
+  if (const auto& bound = roster_.bound()) {
+    std::vector<std::string> names;
+    for (const auto& member : bound->members) names.push_back(member.node);
+    if (names != roster_.names()) {
+      throw std::runtime_error("the data directory belongs to a cluster with other members than --cluster names");
+    }
+  }
+  // What was known to be committed is applied before anyone can ask, and without --delay-replication.
+  absorb(raft_.take_output());
+  while (!to_apply_.empty()) {
+    apply(to_apply_.front().entry);
+    to_apply_.pop_front();
+  }
+}
+
+// ---- Inputs
+
+void Replica::tick() {
+  ++now_;
+  if (roster_.can_form()) {
+    raft_.set_first_command(std::make_shared<const std::string>(command::encode(roster_.form())));
+  }
+  // Before the cluster is formed nobody stands: an empty server must not elect itself past members that it has
+  // not seen, one of which may hold the log that it lost.
+  if (roster_.bound() || roster_.can_form()) raft_.tick();
+  if (now_ >= next_deadline_) expire();
+  if (question_ && now_ - question_tick_ >= config_.election_ticks) ask_leader_again();
+  if (raft_.leads()) {
+    keep_members_current();
+    keep_preferred_leader();
+  }
+}
+
+void Replica::request(ClientId client, message::Request request) {
+  if (stopping_) {
+    refuse(client, request.id, message::Code::shutting_down, config_.self.node + " is stopping: try another server");
+    return;
+  }
+  if (std::holds_alternative<message::Init>(request.body)) {
+    init(client, request);
+    return;
+  }
+  if (!request.cluster.empty() && request.cluster != roster_.cluster()) {
+    if (roster_.cluster().empty()) {
+      refuse(client, request.id, message::Code::no_leader,
+             config_.self.node + " does not belong to a cluster yet: it waits for the other members");
+      return;
+    }
+    answer_init(client, request.id, request.cluster);  // says CLUSTER_MISMATCH
+    return;
+  }
+  if (auto* put = std::get_if<message::Put>(&request.body)) {
+    write(client, request, std::move(*put));
+  } else if (auto* del = std::get_if<message::Delete>(&request.body)) {
+    write(client, request, std::move(*del));
+  } else if (auto* asked = std::get_if<message::Get>(&request.body)) {
+    get(client, request, std::move(*asked));
+  } else {
+    answer(client, request.id, status());
+  }
+}
+
+void Replica::client_gone(ClientId client) {
+  const auto found = clients_.find(client);
+  if (found != clients_.end()) {
+    for (const ParkKey& key : found->second.parked) parked_.erase(key);
+    clients_.erase(found);
+  }
+  std::erase_if(waiting_inits_, [&](const WaitingInit& waiting) { return waiting.client == client; });
+  for (auto* reads : {&unplaced_, &asked_raft_, &asked_leader_}) {
+    std::erase_if(*reads, [&](const auto& item) {
+      const auto* read = std::get_if<ParkedRead>(&item.second.read);
+      return read && read->client == client;
+    });
+  }
+  // What it has asked to write and nobody has been sent yet is not sent any more.
+  drop_queued([&](const QueuedWrite& queued) {
+    const auto* origin = std::get_if<ForClient>(&queued.origin);
+    return origin && origin->client == client;
+  });
+}
+
+void Replica::receive(PeerMessage message) {
+  if (auto* raft_message = std::get_if<raft::Message>(&message.body)) {
+    raft_.receive(message.peer, *raft_message);
+  } else if (auto* forward = std::get_if<message::Forward>(&message.body)) {
+    receive_forward(message.peer, *forward);
+  } else {
+    receive_forward_ok(message.peer, std::get<message::ForwardOk>(message.body));
+  }
+}
+
+void Replica::link_up(const message::PeerInitOk& answer) {
+  roster_.reached(answer);
+  raft_.link_changed(raft::NodeId(answer.node));
+}
+
+void Replica::link_down(const std::string& node) {
+  roster_.lost(node);
+  raft_.link_changed(raft::NodeId(node));
+  fail_forwarded_to(node);
+  if (question_) ask_leader_again();
+}
+
+void Replica::written(std::uint64_t write_id) {
+  raft_.written(write_id);
+  for (raft::Envelope& envelope : held_) effects_.send.push_back({envelope.peer, std::move(envelope.message)});
+  held_.clear();
+}
+
+void Replica::stop() {
+  stopping_ = true;
+  const std::string text = config_.self.node + " is stopping: try another server";
+  drop_queued([&](const QueuedWrite& queued) {
+    // Peers wait for the next leader with theirs; a client can ask another server at once.
+    if (std::holds_alternative<ForPeer>(queued.origin)) return false;
+    fail_write(queued.origin, message::Code::shutting_down, text);
+    return true;
+  });
+  for (const auto& [key, read] : parked_) refuse(read.client, read.id, message::Code::shutting_down, text);
+  parked_.clear();
+  for (const WaitingInit& waiting : waiting_inits_) {
+    refuse(waiting.client, waiting.id, message::Code::shutting_down, text);
+  }
+  waiting_inits_.clear();
+  for (auto& [id, client] : clients_) client.parked.clear();
+  keep_preferred_leader();
+}
+
+bool Replica::is_quiet() const {
+  if (!queued_.empty() || !proposed_.empty() || !forwarded_.empty()) return false;
+  if (!raft_.leads()) return true;
+  const auto& names = roster_.names();
+  return std::none_of(names.begin(), names.end(), [this](const auto& name) { return roster_.is_reached(name); });
+}
+
+void Replica::abandon() {
+  const std::string text = config_.self.node + " has stopped before it knew whether the write was done";
+  for (const auto& [position, write] : proposed_) fail_write(write.origin, message::Code::unknown_outcome, text);
+  for (const auto& [number, write] : forwarded_) fail_write(write.origin, message::Code::unknown_outcome, text);
+  proposed_.clear();
+  forwarded_.clear();
+  stop();
+  for (auto* reads : {&unplaced_, &asked_raft_, &asked_leader_}) {
+    for (const auto& [number, unplaced] : *reads) {
+      if (const auto* read = std::get_if<ParkedRead>(&unplaced.read)) {
+        refuse(read->client, read->id, message::Code::shutting_down, config_.self.node + " is stopping");
+      }
+    }
+    reads->clear();
+  }
+}
+
+// ---- Effects
+
+Effects Replica::take_effects() {
+  for (bool more = true; more;) {
+    route_writes();
+    place_reads();
+    raft::Output output = raft_.take_output();
+    // What was applied, confirmed or lost may have made new work for the core.
+    more = output.changed || !output.committed.empty() || !output.reads.empty() || !output.dropped_reads.empty();
+    absorb(std::move(output));
+    apply_due();
+  }
+  pending_answer_bytes_ = 0;
+  return std::exchange(effects_, {});
+}
+
+void Replica::absorb(raft::Output output) {
+  if (output.write) {
+    watch_first_entry(*output.write);
+    effects_.write = std::move(output.write);
+  }
+  for (raft::Envelope& envelope : output.send) {
+    effects_.send.push_back({envelope.peer, std::move(envelope.message)});
+  }
+  invariant(output.send_after.empty() || held_.empty(), "messages are held for one write at a time");
+  if (!output.send_after.empty()) held_ = std::move(output.send_after);
+  if (output.changed) on_changed(*output.changed);
+  for (raft::Entry& entry : output.committed) {
+    if (entry.command) {
+      const command::Command command = decode_entry(entry);
+      if (const auto* members = std::get_if<command::Members>(&command)) note_members(*members);
+    }
+    to_apply_.push_back({std::move(entry), now_ + config_.delay_ticks});
+  }
+  for (const auto& safe : output.reads) {
+    if (auto node = asked_raft_.extract(safe.id)) place(std::move(node.mapped()), safe.index.value);
+  }
+  for (const std::uint64_t number : output.dropped_reads) drop_read(number);
+}
+
+void Replica::on_changed(const raft::Output::Changed& changed) {
+  const std::string term = " (term " + std::to_string(changed.term.value) + ")";
+  if (changed.role == raft::Role::leader) {
+    notice(Notice::Level::info, "now the leader" + term);
+  } else if (!changed.leader.empty()) {
+    notice(Notice::Level::info, "following " + changed.leader.name + term);
+  } else if (!known_leader_.empty()) {
+    notice(Notice::Level::info, (known_leader_.name == config_.self.node ? std::string("no longer the leader")
+                                                                         : "lost the leader " + known_leader_.name) +
+                                    term);
+  } else {
+    notice(Notice::Level::debug, std::string(name_of(changed.role)) + term);
+  }
+  known_leader_ = changed.leader;
+  members_proposed_ = false;
+  preferred_ready_ticks_ = 0;
+  if (changed.leader.empty() || changed.leader == last_leader_) return;
+  if (last_leader_.name == config_.preferred_leader && !last_leader_.empty()) {
+    // A node that keeps losing leadership is given it back ever more slowly.
+    const bool again = preferred_lost_at_ != 0 && now_ - preferred_lost_at_ < preferred_memory;
+    preferred_wait_ticks_ = again ? std::min(2 * preferred_wait_ticks_, preferred_wait_most) : preferred_wait;
+    preferred_lost_at_ = now_;
+  }
+  last_leader_ = changed.leader;
+}
+
+void Replica::watch_first_entry(const raft::Write& write) {
+  if (write.entries.empty() || write.entries.front().index != raft::Index(1)) return;
+  // Members count from the moment they are in the log, not only when they are committed (as configurations do:
+  // dissertation §4.1). A new leader may replace an entry that was not.
+  roster_.unbind();
+  const raft::Entry& first = write.entries.front();
+  if (!first.command) return;
+  const command::Command command = decode_entry(first);
+  if (const auto* members = std::get_if<command::Members>(&command)) roster_.bind(*members);
+}
+
+void Replica::note_members(const command::Members& members) {
+  roster_.bind(members);
+  members_proposed_ = false;
+  for (const WaitingInit& waiting : std::exchange(waiting_inits_, {})) {
+    answer_init(waiting.client, waiting.id, waiting.cluster);
+  }
+}
+
+void Replica::apply_due() {
+  bool applied = false;
+  while (!to_apply_.empty() && to_apply_.front().tick <= now_) {
+    apply(to_apply_.front().entry);
+    to_apply_.pop_front();
+    applied = true;
+  }
+  if (applied) wake_reads();
+}
+
+void Replica::apply(const raft::Entry& entry) {
+  invariant(entry.index == applied_.next(), "entries are applied in order, each once");
+  if (entry.command) {
+    const command::Command command = decode_entry(entry);
+    const Applied applied = store_.apply(entry.index.value, command);
+    settle_writes(entry, &command, &applied.outcome);
+  } else {
+    settle_writes(entry, nullptr, nullptr);
+  }
+  applied_ = entry.index;
+}
+
+void Replica::answer(ClientId client, std::uint64_t id, decltype(message::Answer::body) body) {
+  effects_.answers.push_back({client, {id, std::move(body)}});
+}
+
+void Replica::refuse(ClientId client, std::uint64_t id, message::Code code, std::string text) {
+  message::Error error;
+  error.code = code;
+  error.message = std::move(text);
+  answer(client, id, std::move(error));
+}
+
+void Replica::notice(Notice::Level level, std::string text) { effects_.notices.push_back({level, std::move(text)}); }
+
+std::uint64_t Replica::deadline_of(const std::optional<std::uint64_t>& timeout_ms) {
+  const std::uint64_t ticks = (timeout_ms.value_or(default_timeout_ms) + tick_ms - 1) / tick_ms;
+  const std::uint64_t deadline = now_ + ticks + 1;  // the current tick is partly over
+  expect(deadline);
+  return deadline;
+}
+
+void Replica::expire() {
+  next_deadline_ = UINT64_MAX;  // what stays open says anew when it ends
+  expire_writes();
+  expire_reads();
+  std::erase_if(waiting_inits_, [this](const WaitingInit& waiting) {
+    if (waiting.deadline > now_) {
+      expect(waiting.deadline);
+      return false;
+    }
+    refuse(waiting.client, waiting.id, message::Code::no_leader,
+           config_.self.node + " does not belong to a cluster yet: every member named in --cluster must be running once "
+                               "for the first start");
+    return true;
+  });
+}
+
+// ---- Sessions, members, leadership
+
+void Replica::init(ClientId client, const message::Request& request) {
+  const auto& asked = std::get<message::Init>(request.body);
+  if (asked.protocol != protocol_version) {
+    refuse(client, request.id, message::Code::bad_request,
+           "this server speaks protocol 1, not " + std::to_string(asked.protocol));
+    return;
+  }
+  if (store_.members() || (roster_.bound() && raft_.commit() >= raft::Index(1))) {
+    answer_init(client, request.id, request.cluster);
+    return;
+  }
+  waiting_inits_.push_back({client, request.id, request.cluster, deadline_of(request.timeout_ms)});
+}
+
+// INIT_OK, or CLUSTER_MISMATCH where the client remembers another cluster.
+void Replica::answer_init(ClientId client, std::uint64_t id, const std::string& remembered) {
+  const command::Members& members = *roster_.bound();
+  if (!remembered.empty() && remembered != members.cluster) {
+    message::Error error;
+    error.code = message::Code::cluster_mismatch;
+    error.cluster = members.cluster;
+    error.message = config_.self.node + " belongs to cluster " + members.cluster + ", not to " + remembered +
+                    ": forget what was learned of the other one, or ask its servers";
+    answer(client, id, std::move(error));
+    return;
+  }
+  message::InitOk ok;
+  ok.server = config_.server;
+  ok.cluster = members.cluster;
+  ok.node = config_.self.node;
+  ok.leader = raft_.leader().name;
+  ok.applied = applied_.value;
+  for (const auto& member : members.members) ok.members.push_back({member.node, member.client_address});
+  answer(client, id, std::move(ok));
+}
+
+void Replica::keep_members_current() {
+  if (members_proposed_ || stopping_ || now_ % config_.heartbeat_ticks != 0) return;
+  const std::optional<command::Members> news = roster_.with_news();
+  if (!news) return;
+  if (raft_.propose({std::make_shared<const std::string>(command::encode(*news))})) members_proposed_ = true;
+}
+
+// Gives leadership to the preferred leader once it is caught up, and to anyone when this server stops.
+void Replica::keep_preferred_leader() {
+  if (!raft_.leads() || raft_.transferring()) return;
+  if (stopping_) {
+    const raft::Progress* best = nullptr;
+    std::string best_name;
+    for (const std::string& name : roster_.names()) {
+      const raft::Progress* progress = raft_.progress_of(raft::NodeId(name));
+      if (!progress || !roster_.is_reached(name) || (best && best->match >= progress->match)) continue;
+      best = progress;
+      best_name = name;
+    }
+    if (best) raft_.transfer(raft::NodeId(best_name));
+    return;
+  }
+  const std::string& preferred = config_.preferred_leader;
+  if (preferred.empty() || preferred == config_.self.node || !roster_.is_reached(preferred)) return;
+  const raft::Progress* progress = raft_.progress_of(raft::NodeId(preferred));
+  const bool caught_up = progress && progress->mode == raft::Progress::Mode::replicate &&
+                         progress->match + caught_up_entries >= raft_.log().last_index() &&
+                         progress->ticks_since_contact <= 2 * config_.heartbeat_ticks;
+  preferred_ready_ticks_ = caught_up ? preferred_ready_ticks_ + 1 : 0;
+  if (preferred_ready_ticks_ < preferred_wait_ticks_) return;
+  preferred_ready_ticks_ = 0;
+  notice(Notice::Level::info, "handing leadership to " + preferred + ", the preferred leader");
+  raft_.transfer(raft::NodeId(preferred));
+}
+
+message::StatusOk Replica::status() const {
+  message::StatusOk status;
+  status.node = config_.self.node;
+  status.cluster = roster_.cluster();
+  status.role = name_of(raft_.role());
+  status.term = raft_.term().value;
+  status.leader = raft_.leader().name;
+  status.committed = raft_.commit().value;
+  status.applied = applied_.value;
+  status.log_first = raft_.log().first_index().value;
+  status.log_last = raft_.log().last_index().value;
+  status.snapshot = raft_.log().base_index().value;
+  status.keys = store_.keys();
+  status.bytes = store_.bytes();
+  status.waiting = waiting_reads();
+  for (const std::string& name : roster_.names()) {
+    const raft::Progress* progress = raft_.progress_of(raft::NodeId(name));
+    if (progress) status.peers.push_back({name, progress->match.value, progress->ticks_since_contact * tick_ms});
+  }
+  return status;
+}
+
+}  // namespace kv

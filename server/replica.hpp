@@ -1,0 +1,297 @@
+// The heart of a server: one input at a time -> raft -> disk -> send -> apply -> answer.
+//
+// A Replica owns the consensus core, the store and everything that waits: writes on their way, reads that are
+// parked until this server is fresh enough, first INITs of a cluster that is still forming. It is a state
+// machine like the core: inputs change it, take_effects() hands out what the outside must do. No sockets, no
+// files, no threads, no clock (ticks come in), no randomness but the seed; so the simulator runs this code.
+//
+// One input after another:        replica.request(client, request); …; replica.written(id); …
+// then, once a turn of the loop:  Effects effects = replica.take_effects();
+//
+// Files: replica.cpp inputs, effects and applying; replica_writes.cpp and replica_reads.cpp what clients ask.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <unordered_map>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "common/message.hpp"
+#include "server/command.hpp"
+#include "server/raft/raft.hpp"
+#include "server/roster.hpp"
+#include "server/store.hpp"
+#include "server/translate.hpp"
+
+namespace kv {
+
+inline constexpr std::uint64_t tick_ms = 10;
+
+// A client connection, by a number of the host's that is never used again.
+using ClientId = std::uint64_t;
+
+struct PeerMessage {
+  raft::NodeId peer;  // to whom, or from whom
+  std::variant<raft::Message, message::Forward, message::ForwardOk> body;
+};
+
+struct ClientAnswer {
+  ClientId client = 0;
+  message::Answer answer;
+};
+
+// Something that an operator should know.
+struct Notice {
+  enum class Level { debug, info, warn };
+  Level level = Level::info;
+  std::string text;
+};
+
+// All that the outside must do. `write` goes to the disk thread, whose end is told with written(); messages
+// that must wait for it stay in the replica until then.
+struct Effects {
+  std::optional<raft::Write> write;
+  std::vector<PeerMessage> send;
+  std::vector<ClientAnswer> answers;
+  std::vector<Notice> notices;
+};
+
+struct ReplicaLimits {
+  std::size_t parked_reads = 100'000;
+  std::size_t open_writes = 100'000;
+  std::size_t queued_write_bytes = 256 << 20;
+};
+
+struct ReplicaConfig {
+  command::Member self;
+  std::vector<std::string> names;      // of all members
+  std::string new_cluster;             // the id of a cluster that this server forms
+  std::string server;                  // "kvd 1.0.0", for INIT_OK
+  std::string preferred_leader;        // empty: none
+  std::uint32_t heartbeat_ticks = 10;
+  std::uint32_t election_ticks = 100;
+  std::uint32_t delay_ticks = 0;       // --delay-replication
+  std::uint64_t seed = 0;
+  ReplicaLimits limits;
+};
+
+// What the disk gave back at start.
+struct ReplicaRestored {
+  raft::HardState hard_state;
+  std::vector<raft::Entry> entries;
+  raft::Index commit;
+};
+
+class Replica {
+ public:
+  // Applies everything up to the restored commit position. Throws std::runtime_error if the log holds a
+  // command that this version does not know, or other members than `config.names`.
+  Replica(ReplicaConfig config, ReplicaRestored restored);
+
+  // ---- Inputs
+
+  void tick();
+  // Answered in some later Effects: exactly one final answer, unless the client is gone before.
+  void request(ClientId client, message::Request request);
+  void client_gone(ClientId client);
+  void receive(PeerMessage message);  // from a peer that passed the roster's check
+  // The link that this server opened to a peer is ready for use; or broke.
+  void link_up(const message::PeerInitOk& answer);
+  void link_down(const std::string& node);
+  void written(std::uint64_t write_id);
+  // Whether the disk has room left for more than what must not fail. Without it writes that add get NO_SPACE.
+  void disk_has_room(bool has_room) { disk_has_room_ = has_room; }
+  // Begins to stop: new requests get SHUTTING_DOWN, what is under way ends, leadership is handed over.
+  void stop();
+  // Answers everything that is still open, as truthfully as is possible now. After this only destruction.
+  void abandon();
+
+  Effects take_effects();
+
+  // ---- What can be seen of it
+
+  const Roster& roster() const { return roster_; }
+  const raft::Raft& raft() const { return raft_; }
+  const Store& store() const { return store_; }
+  std::uint64_t applied() const { return applied_.value; }
+  // After stop(): nothing is under way any more and somebody else may lead.
+  bool is_quiet() const;
+  // All of STATUS_OK but what only the host knows (connections, uptime, version).
+  message::StatusOk status() const;
+  // Bytes of the values in answers that take_effects() would hand out: a session stops decoding requests
+  // when there are many.
+  std::size_t pending_answer_bytes() const { return pending_answer_bytes_; }
+
+ private:
+  // Where an answer goes: a client of this server, or a peer that forwarded for its own.
+  struct ForClient {
+    ClientId client = 0;
+    std::uint64_t id = 0;
+    std::uint64_t order = 0;  // of this server's writes: see may_route_again
+  };
+  struct ForPeer {
+    raft::NodeId peer;
+    std::uint64_t number = 0;
+  };
+  using Origin = std::variant<ForClient, ForPeer>;
+
+  // A write that waits for a leader to be known.
+  struct QueuedWrite {
+    Origin origin;
+    WriteBody body;
+    std::uint64_t deadline = 0;  // tick
+  };
+  // A write in this server's log whose fate is not known yet.
+  struct ProposedWrite {
+    Origin origin;
+    raft::Payload command;
+    std::uint64_t deadline = 0;
+  };
+  // A write that another server has been asked to propose.
+  struct ForwardedWrite {
+    ForClient origin;
+    raft::NodeId to;
+    WriteBody body;
+    std::uint64_t deadline = 0;
+  };
+  // A read that waits until `applied` reaches a position.
+  struct ParkedRead {
+    ClientId client = 0;
+    std::uint64_t id = 0;
+    message::Get get;
+    std::uint64_t deadline = 0;
+  };
+  using ParkKey = std::pair<std::uint64_t, std::uint64_t>;  // position, number
+  // A linearizable read, or a peer's question for one, whose position is not known yet.
+  struct UnplacedRead {
+    std::variant<ParkedRead, ForPeer> read;
+    std::uint64_t deadline = 0;
+  };
+  struct WaitingInit {
+    ClientId client = 0;
+    std::uint64_t id = 0;
+    std::string cluster;
+    std::uint64_t deadline = 0;
+  };
+  struct Client {
+    std::uint64_t last_routed = 0;  // order of the last write that left the queue
+    std::set<ParkKey> parked;
+  };
+
+  // replica.cpp
+  void answer(ClientId client, std::uint64_t id, decltype(message::Answer::body) body);
+  void refuse(ClientId client, std::uint64_t id, message::Code code, std::string text);
+  void notice(Notice::Level level, std::string text);
+  void absorb(raft::Output output);
+  void on_changed(const raft::Output::Changed& changed);
+  void watch_first_entry(const raft::Write& write);
+  void apply_due();
+  void apply(const raft::Entry& entry);
+  void note_members(const command::Members& members);
+  void expire();
+  void keep_members_current();
+  void keep_preferred_leader();
+  void init(ClientId client, const message::Request& request);
+  void answer_init(ClientId client, std::uint64_t id, const std::string& remembered);
+  std::uint64_t deadline_of(const std::optional<std::uint64_t>& timeout_ms);
+  void expect(std::uint64_t deadline) { next_deadline_ = std::min(next_deadline_, deadline); }
+
+  // replica_writes.cpp
+  void write(ClientId client, message::Request& request, WriteBody body);
+  void receive_forward(const raft::NodeId& from, message::Forward& forward);
+  void receive_forward_ok(const raft::NodeId& from, message::ForwardOk& answer);
+  bool has_room_for(const WriteBody& body) const;
+  void route_writes();
+  void propose_queued();
+  template <class Predicate>
+  void drop_queued(Predicate predicate) {
+    std::erase_if(queued_, [&](const QueuedWrite& queued) {
+      if (!predicate(queued)) return false;
+      queued_bytes_ -= bytes_of(queued.body);
+      return true;
+    });
+  }
+  void forward_queued(const raft::NodeId& leader);
+  void settle_writes(const raft::Entry& entry, const command::Command* command, const Outcome* outcome);
+  void route_again(const ForClient& origin, WriteBody body, std::uint64_t deadline);
+  void answer_write(const Origin& origin, const command::Command& command, const Outcome& outcome);
+  void fail_write(const Origin& origin, message::Code code, std::string text);
+  void fail_forwarded_to(const std::string& node);
+  void expire_writes();
+
+  // replica_reads.cpp
+  void get(ClientId client, message::Request& request, message::Get get);
+  void get_session(ParkedRead read);
+  void answer_get(const ParkedRead& read);
+  bool park(std::uint64_t position, ParkedRead read);
+  void wake_reads();
+  void place_reads();
+  void place(UnplacedRead unplaced, std::uint64_t index);
+  void ask_leader_again();
+  void drop_read(std::uint64_t number);
+  void fail_read(const ParkedRead& read, std::uint64_t position);
+  void expire_reads();
+  std::size_t waiting_reads() const;
+  // Where this server may send what only a leader can do: nullopt while none is known that is linked and has
+  // not already said that it does not lead.
+  std::optional<raft::NodeId> reachable_leader() const;
+
+  ReplicaConfig config_;
+  Roster roster_;
+  raft::Raft raft_;
+  Store store_;
+  std::uint64_t now_ = 0;  // ticks
+  std::uint64_t next_deadline_ = UINT64_MAX;  // no open request ends before this tick
+  std::uint64_t next_number_ = 1;
+  bool stopping_ = false;
+  bool disk_has_room_ = true;
+
+  // Applying.
+  struct Due {
+    raft::Entry entry;
+    std::uint64_t tick = 0;
+  };
+  std::deque<Due> to_apply_;
+  raft::Index applied_;
+  bool members_proposed_ = false;
+
+  // Writes.
+  std::deque<QueuedWrite> queued_;
+  std::map<std::pair<raft::Index, raft::Term>, ProposedWrite> proposed_;
+  std::map<std::uint64_t, ForwardedWrite> forwarded_;  // by number
+  std::size_t queued_bytes_ = 0;
+  // Who said, and of which term, that it does not lead: it never will again in that term.
+  raft::NodeId refused_by_;
+  raft::Term refused_in_;
+
+  // Reads.
+  std::map<ParkKey, ParkedRead> parked_;
+  std::map<std::uint64_t, UnplacedRead> unplaced_;     // by number; not asked about yet
+  std::map<std::uint64_t, UnplacedRead> asked_raft_;   // by number: raft's read id
+  std::map<std::uint64_t, UnplacedRead> asked_leader_; // the batch of question_
+  std::optional<std::uint64_t> question_;              // the number of the FORWARD under way
+  std::uint64_t question_tick_ = 0;
+
+  std::vector<WaitingInit> waiting_inits_;
+  std::unordered_map<ClientId, Client> clients_;
+
+  raft::NodeId known_leader_;  // now; empty: nobody
+
+  // The preferred leader.
+  raft::NodeId last_leader_;  // the last one that was known
+  std::uint64_t preferred_ready_ticks_ = 0;
+  std::uint64_t preferred_wait_ticks_ = 0;
+  std::uint64_t preferred_lost_at_ = 0;
+
+  std::vector<raft::Envelope> held_;  // leave when the write under way is durable
+  Effects effects_;
+  std::size_t pending_answer_bytes_ = 0;
+};
+
+}  // namespace kv

@@ -1,0 +1,291 @@
+// What clients write: waiting for a leader, proposing or forwarding, and the answer that fits what is known.
+//
+// A write is in exactly one of three places. Queued: it has left this server nowhere, so any 'no' is true.
+// Proposed: it is in this server's log at a position; what is applied there decides. Forwarded: another
+// server has it; only that server's answer decides, and where none comes the outcome is unknown.
+#include <algorithm>
+#include <utility>
+
+#include "server/raft/invariant.hpp"
+#include "server/replica.hpp"
+
+namespace kv {
+namespace {
+
+const std::string& key_of(const command::Command& command) {
+  static const std::string none;
+  if (const auto* put = std::get_if<command::Put>(&command)) return put->key;
+  const auto* del = std::get_if<command::Delete>(&command);
+  return del ? del->key : none;
+}
+
+message::Error error_of(message::Code code, std::string text) {
+  message::Error error;
+  error.code = code;
+  error.message = std::move(text);
+  return error;
+}
+
+using WriteAnswer = std::variant<message::PutOk, message::DeleteOk, message::Error>;
+
+WriteAnswer answer_of(const command::Command& command, const Outcome& outcome) {
+  const std::string& key = key_of(command);
+  if (const auto* written = std::get_if<Written>(&outcome)) return message::PutOk{key, written->ts};
+  if (const auto* deleted = std::get_if<Deleted>(&outcome)) return message::DeleteOk{key, deleted->ts, deleted->found};
+  if (const auto* conflict = std::get_if<Conflict>(&outcome)) {
+    auto error = error_of(message::Code::conflict,
+                          conflict->current_ts == 0
+                              ? std::string("the key is absent: read it again and decide anew")
+                              : "the key's ts is " + std::to_string(conflict->current_ts) +
+                                    ": read it again and decide anew");
+    error.ts = conflict->current_ts;
+    return error;
+  }
+  return error_of(message::Code::session_expired,
+                  "the cluster no longer remembers this session's answers: begin a new session, after reading "
+                  "whether the write was done");
+}
+
+}  // namespace
+
+bool Replica::has_room_for(const WriteBody& body) const {
+  const std::size_t open = queued_.size() + proposed_.size() + forwarded_.size();
+  return open < config_.limits.open_writes && queued_bytes_ + bytes_of(body) <= config_.limits.queued_write_bytes;
+}
+
+void Replica::write(ClientId client, message::Request& request, WriteBody body) {
+  if (!has_room_for(body)) {
+    refuse(client, request.id, message::Code::overloaded,
+           config_.self.node + " has too many writes under way: try again, or another server");
+    return;
+  }
+  queued_bytes_ += bytes_of(body);
+  queued_.push_back(
+      {ForClient{client, request.id, next_number_++}, std::move(body), deadline_of(request.timeout_ms)});
+}
+
+void Replica::receive_forward(const raft::NodeId& from, message::Forward& forward) {
+  const ForPeer origin{from, forward.number};
+  if (!raft_.leads() || forward.term != raft_.term().value) {
+    fail_write(origin, message::Code::no_leader, config_.self.node + " does not lead");
+    return;
+  }
+  const std::uint64_t deadline = deadline_of(forward.timeout_ms);
+  if (std::holds_alternative<message::ReadIndex>(forward.request)) {
+    unplaced_.emplace(next_number_++, UnplacedRead{origin, deadline});
+    return;
+  }
+  WriteBody body;
+  if (auto* put = std::get_if<message::Put>(&forward.request)) {
+    body = std::move(*put);
+  } else {
+    body = std::move(std::get<message::Delete>(forward.request));
+  }
+  if (!has_room_for(body)) {
+    fail_write(origin, message::Code::overloaded, config_.self.node + " has too many writes under way: try again");
+    return;
+  }
+  queued_bytes_ += bytes_of(body);
+  queued_.push_back({origin, std::move(body), deadline});
+}
+
+std::optional<raft::NodeId> Replica::reachable_leader() const {
+  raft::NodeId leader = raft_.leader();
+  if (leader.empty() || raft_.leads() || !roster_.is_reached(leader.name)) return std::nullopt;
+  if (leader == refused_by_ && raft_.term() == refused_in_) return std::nullopt;
+  return leader;
+}
+
+void Replica::route_writes() {
+  if (queued_.empty()) return;
+  if (raft_.leads()) {
+    if (!raft_.transferring()) propose_queued();
+    return;
+  }
+  // A peer's write is taken only by a leader: the peer finds the next one itself.
+  drop_queued([this](const QueuedWrite& queued) {
+    if (!std::holds_alternative<ForPeer>(queued.origin)) return false;
+    fail_write(queued.origin, message::Code::no_leader, config_.self.node + " does not lead");
+    return true;
+  });
+  if (const auto leader = reachable_leader()) forward_queued(*leader);
+}
+
+void Replica::propose_queued() {
+  std::vector<raft::Payload> commands;
+  std::vector<QueuedWrite> taken;
+  for (QueuedWrite& queued : queued_) {
+    queued_bytes_ -= bytes_of(queued.body);
+    if (!disk_has_room_ && std::holds_alternative<message::Put>(queued.body)) {
+      fail_write(queued.origin, message::Code::no_space,
+                 "the leader's disk is full: delete keys or make room; reads and deletes still work");
+      continue;
+    }
+    commands.push_back(std::make_shared<const std::string>(command::encode(to_command(std::move(queued.body)))));
+    taken.push_back(std::move(queued));
+  }
+  queued_.clear();
+  if (commands.empty()) return;
+  const std::vector<raft::Payload> kept = commands;
+  const std::optional<raft::Index> first = raft_.propose(std::move(commands));
+  invariant(first.has_value(), "a leader that is not handing over takes proposals");
+  for (std::size_t i = 0; i < taken.size(); ++i) {
+    if (const auto* client = std::get_if<ForClient>(&taken[i].origin)) {
+      clients_[client->client].last_routed = client->order;
+    }
+    proposed_.emplace(std::pair{*first + i, raft_.term()},
+                      ProposedWrite{std::move(taken[i].origin), kept[i], taken[i].deadline});
+  }
+}
+
+void Replica::forward_queued(const raft::NodeId& leader) {
+  for (QueuedWrite& queued : std::exchange(queued_, {})) {
+    queued_bytes_ -= bytes_of(queued.body);
+    const ForClient origin = std::get<ForClient>(queued.origin);
+    clients_[origin.client].last_routed = origin.order;
+    message::Forward forward;
+    forward.number = next_number_++;
+    forward.term = raft_.term().value;
+    forward.timeout_ms = queued.deadline > now_ ? (queued.deadline - now_) * tick_ms : tick_ms;
+    std::visit([&](const auto& body) { forward.request = body; }, queued.body);
+    forwarded_.emplace(forward.number, ForwardedWrite{origin, leader, std::move(queued.body), queued.deadline});
+    effects_.send.push_back({leader, std::move(forward)});
+  }
+}
+
+// The entry is applied: whatever was proposed at its position now has its fate.
+void Replica::settle_writes(const raft::Entry& entry, const command::Command* command, const Outcome* outcome) {
+  while (!proposed_.empty() && proposed_.begin()->first.first <= entry.index) {
+    auto node = proposed_.extract(proposed_.begin());
+    ProposedWrite& write = node.mapped();
+    if (node.key() == std::pair{entry.index, entry.term}) {
+      invariant(command != nullptr, "a position of one term holds what was proposed there");
+      answer_write(write.origin, *command, *outcome);
+      continue;
+    }
+    // Another leader's entry is committed at this position: the write is not in the log and never will be.
+    std::optional<command::Command> lost = command::decode(*write.command);
+    invariant(lost.has_value(), "what this server has encoded it can decode");
+    if (const auto* client = std::get_if<ForClient>(&write.origin)) {
+      route_again(*client, *to_write(std::move(*lost)), write.deadline);
+    } else {
+      fail_write(write.origin, message::Code::no_leader, "leadership changed before the write was replicated");
+    }
+  }
+}
+
+// The write is certainly in no log. It may be tried again unless a later write of its connection has been
+// sent on already: the two must not enter the log in the wrong order.
+void Replica::route_again(const ForClient& origin, WriteBody body, std::uint64_t deadline) {
+  const auto client = clients_.find(origin.client);
+  if (client == clients_.end()) return;  // gone: nobody waits for it
+  if (client->second.last_routed != origin.order) {
+    fail_write(origin, message::Code::no_leader,
+               "leadership changed before the write was replicated; it was not applied: send it again");
+    return;
+  }
+  if (stopping_) {
+    fail_write(origin, message::Code::shutting_down, config_.self.node + " is stopping: try another server");
+    return;
+  }
+  queued_bytes_ += bytes_of(body);
+  expect(deadline);
+  // It is older than all that this connection has queued since.
+  queued_.push_front({origin, std::move(body), deadline});
+}
+
+void Replica::receive_forward_ok(const raft::NodeId& from, message::ForwardOk& answer_ok) {
+  const auto* error = std::get_if<message::Error>(&answer_ok.answer);
+  const bool not_leader = error && error->code == message::Code::no_leader;
+  if (not_leader && from == raft_.leader()) {
+    refused_by_ = from;
+    refused_in_ = raft_.term();
+  }
+  if (question_ == answer_ok.number) {
+    const auto* index = std::get_if<message::ReadIndexOk>(&answer_ok.answer);
+    if (!index) {
+      ask_leader_again();
+      return;
+    }
+    question_.reset();
+    for (auto& [number, read] : std::exchange(asked_leader_, {})) place(std::move(read), index->index);
+    return;
+  }
+  auto node = forwarded_.extract(answer_ok.number);
+  if (node.empty() || node.mapped().to != from) return;  // answered already, when its time was over
+  ForwardedWrite& write = node.mapped();
+  if (not_leader) {
+    route_again(write.origin, std::move(write.body), write.deadline);
+  } else if (auto* put_ok = std::get_if<message::PutOk>(&answer_ok.answer)) {
+    answer(write.origin.client, write.origin.id, std::move(*put_ok));
+  } else if (auto* delete_ok = std::get_if<message::DeleteOk>(&answer_ok.answer)) {
+    answer(write.origin.client, write.origin.id, std::move(*delete_ok));
+  } else if (error) {
+    answer(write.origin.client, write.origin.id, *error);
+  } else {
+    fail_write(write.origin, message::Code::unknown_outcome, from.name + " gave an answer that is not to a write");
+  }
+}
+
+void Replica::answer_write(const Origin& origin, const command::Command& command, const Outcome& outcome) {
+  WriteAnswer body = answer_of(command, outcome);
+  if (const auto* client = std::get_if<ForClient>(&origin)) {
+    std::visit([&](auto& b) { answer(client->client, client->id, std::move(b)); }, body);
+    return;
+  }
+  const auto& peer = std::get<ForPeer>(origin);
+  message::ForwardOk ok;
+  ok.number = peer.number;
+  std::visit([&](auto& b) { ok.answer = std::move(b); }, body);
+  effects_.send.push_back({peer.peer, std::move(ok)});
+}
+
+void Replica::fail_write(const Origin& origin, message::Code code, std::string text) {
+  if (const auto* client = std::get_if<ForClient>(&origin)) {
+    refuse(client->client, client->id, code, std::move(text));
+    return;
+  }
+  const auto& peer = std::get<ForPeer>(origin);
+  message::ForwardOk ok;
+  ok.number = peer.number;
+  ok.answer = error_of(code, std::move(text));
+  effects_.send.push_back({peer.peer, std::move(ok)});
+}
+
+void Replica::fail_forwarded_to(const std::string& node) {
+  std::erase_if(forwarded_, [&](const auto& item) {
+    const ForwardedWrite& write = item.second;
+    if (write.to.name != node) return false;
+    fail_write(write.origin, message::Code::unknown_outcome,
+               "the connection to " + node + ", to whom the write was forwarded, broke before it answered: read the "
+               "key to see whether it was done");
+    return true;
+  });
+}
+
+void Replica::expire_writes() {
+  const auto stays = [this](std::uint64_t deadline) {
+    if (deadline <= now_) return false;
+    expect(deadline);
+    return true;
+  };
+  drop_queued([&](const QueuedWrite& queued) {
+    if (stays(queued.deadline)) return false;
+    fail_write(queued.origin, message::Code::no_leader,
+               config_.self.node + " found no leader in time: a majority of the servers must be up and see each other");
+    return true;
+  });
+  const std::string unknown = "the write was not confirmed in time and may still be done: read the key to see";
+  std::erase_if(proposed_, [&](const auto& item) {
+    if (stays(item.second.deadline)) return false;
+    fail_write(item.second.origin, message::Code::unknown_outcome, unknown);
+    return true;
+  });
+  std::erase_if(forwarded_, [&](const auto& item) {
+    if (stays(item.second.deadline)) return false;
+    fail_write(item.second.origin, message::Code::unknown_outcome, unknown);
+    return true;
+  });
+}
+
+}  // namespace kv

@@ -1,0 +1,121 @@
+#include "server/roster.hpp"
+
+#include <algorithm>
+#include <utility>
+
+#include "server/raft/invariant.hpp"
+
+namespace kv {
+namespace {
+
+message::Error refusal(message::Code code, std::string text) {
+  message::Error error;
+  error.code = code;
+  error.message = std::move(text);
+  return error;
+}
+
+}  // namespace
+
+Roster::Roster(command::Member self, std::vector<std::string> names, std::string new_cluster)
+    : self_(std::move(self)), names_(std::move(names)), new_cluster_(std::move(new_cluster)) {
+  std::sort(names_.begin(), names_.end());
+}
+
+const std::string& Roster::cluster() const {
+  static const std::string none;
+  return bound_ ? bound_->cluster : none;
+}
+
+const command::Member* Roster::bound_member(const std::string& node) const {
+  if (!bound_) return nullptr;
+  for (const auto& member : bound_->members) {
+    if (member.node == node) return &member;
+  }
+  return nullptr;
+}
+
+std::optional<message::Error> Roster::check(const message::PeerInit& init) const {
+  if (init.protocol != protocol_version) {
+    return refusal(message::Code::bad_request, "this server speaks protocol 1, not " + std::to_string(init.protocol));
+  }
+  if (init.to != self_.node) {
+    return refusal(message::Code::bad_request, "this is " + self_.node + ", not " + init.to +
+                                                   ": check the addresses in --cluster");
+  }
+  return check_claim(init.node, init.cluster, init.identity);
+}
+
+std::optional<message::Error> Roster::check(const std::string& expected_node,
+                                            const message::PeerInitOk& answer) const {
+  if (answer.protocol != protocol_version) {
+    return refusal(message::Code::bad_request, "it speaks protocol " + std::to_string(answer.protocol) + ", not 1");
+  }
+  if (answer.node != expected_node) {
+    return refusal(message::Code::bad_request, "it is " + answer.node + ", not " + expected_node +
+                                                   ": check the addresses in --cluster");
+  }
+  return check_claim(answer.node, answer.cluster, answer.identity);
+}
+
+std::optional<message::Error> Roster::check_claim(const std::string& node, const std::string& cluster,
+                                                  const std::string& identity) const {
+  if (node == self_.node || !std::binary_search(names_.begin(), names_.end(), node)) {
+    return refusal(message::Code::bad_request,
+                   node + " is not another member of this cluster: check --name and --cluster");
+  }
+  if (bound_ && !cluster.empty() && cluster != bound_->cluster) {
+    auto error = refusal(message::Code::cluster_mismatch,
+                         node + " belongs to cluster " + cluster + ", this server to " + bound_->cluster);
+    error.cluster = bound_->cluster;
+    return error;
+  }
+  const command::Member* member = bound_member(node);
+  if (member && member->identity != identity) {
+    return refusal(message::Code::cluster_mismatch,
+                   node + " has another data directory than the one that joined this cluster (identity " + identity +
+                       ", not " + member->identity +
+                       "): give it back its own directory; an emptied or copied one must not vote");
+  }
+  return std::nullopt;
+}
+
+void Roster::reached(const message::PeerInitOk& answer) {
+  reached_[answer.node] = {{answer.node, answer.identity, answer.peer_advertise, answer.advertise}, answer.cluster};
+}
+
+bool Roster::can_form() const {
+  if (bound_) return false;
+  return std::all_of(names_.begin(), names_.end(), [this](const std::string& name) {
+    if (name == self_.node) return true;
+    const auto found = reached_.find(name);
+    return found != reached_.end() && found->second.cluster.empty();
+  });
+}
+
+command::Members Roster::form() const {
+  invariant(can_form(), "a cluster is formed by a server that has reached every member");
+  command::Members members{new_cluster_, {}};
+  for (const std::string& name : names_) {
+    members.members.push_back(name == self_.node ? self_ : reached_.at(name).member);
+  }
+  return members;
+}
+
+std::optional<command::Members> Roster::with_news() const {
+  if (!bound_) return std::nullopt;
+  command::Members members = *bound_;
+  for (auto& member : members.members) {
+    const auto found = reached_.find(member.node);
+    const command::Member* heard = member.node == self_.node          ? &self_
+                                   : found != reached_.end() ? &found->second.member
+                                                             : nullptr;
+    if (!heard) continue;
+    member.peer_address = heard->peer_address;
+    member.client_address = heard->client_address;
+  }
+  if (members == *bound_) return std::nullopt;
+  return members;
+}
+
+}  // namespace kv

@@ -1,0 +1,245 @@
+#include "server/session.hpp"
+
+#include <spdlog/spdlog.h>
+
+#include <asio/co_spawn.hpp>
+#include <asio/experimental/as_tuple.hpp>
+#include <asio/use_awaitable.hpp>
+#include <utility>
+
+#include "common/address.hpp"
+#include "common/text.hpp"
+#include "server/request_log.hpp"
+
+namespace kv {
+namespace {
+
+using asio::experimental::as_tuple;
+using asio::use_awaitable;
+using std::chrono::steady_clock;
+
+constexpr std::size_t flush_answers_at = 256 << 10;
+
+message::Answer error_answer(std::optional<std::uint64_t> id, message::Code code, std::string text) {
+  message::Error error;
+  error.code = code;
+  error.message = std::move(text);
+  return {id, std::move(error)};
+}
+
+// Nothing may end a coroutine but its own last line; what does all the same is a fault of ours.
+void report(std::exception_ptr error) {
+  if (!error) return;
+  try {
+    std::rethrow_exception(error);
+  } catch (const std::exception& failure) {
+    spdlog::error("client connection: {}", failure.what());
+  }
+}
+
+}  // namespace
+
+Sessions::Sessions(asio::io_context& loop, Engine& engine, asio::ip::tcp::acceptor acceptor, SessionLimits limits)
+    : loop_(loop),
+      engine_(engine),
+      acceptor_(std::move(acceptor)),
+      limits_(limits),
+      sweeper_(loop),
+      started_(steady_clock::now()) {}
+
+void Sessions::start() {
+  asio::co_spawn(loop_, accept(), report);
+  asio::co_spawn(loop_, sweep(), report);
+}
+
+asio::awaitable<void> Sessions::accept() {
+  while (acceptor_.is_open()) {
+    auto [error, socket] = co_await acceptor_.async_accept(as_tuple(use_awaitable));
+    if (error == asio::error::operation_aborted || !acceptor_.is_open()) co_return;
+    if (error) {
+      // Out of descriptors, most likely: what is open goes on, and a moment later there may be room.
+      spdlog::warn("cannot accept a client: {}", error.message());
+      asio::steady_timer pause(loop_, std::chrono::milliseconds(100));
+      co_await pause.async_wait(as_tuple(use_awaitable));
+      continue;
+    }
+    auto session = std::make_shared<Session>();
+    session->connection = std::make_shared<Connection>(std::move(socket), default_max_frame);
+    session->id = next_client_++;
+    session->last_progress = steady_clock::now();
+    if (sessions_.size() >= limits_.max_connections) {
+      session->connection->send(error_answer(std::nullopt, message::Code::overloaded,
+                                             "too many connections (" + std::to_string(limits_.max_connections) +
+                                                 "): try another server, or raise --max-connections"));
+      session->connection->close_after_flush();
+      continue;
+    }
+    session->room = std::make_unique<asio::steady_timer>(loop_, steady_clock::time_point::max());
+    sessions_.emplace(session->id, session);
+    asio::co_spawn(loop_, serve(session), report);
+  }
+}
+
+asio::awaitable<void> Sessions::serve(std::shared_ptr<Session> session) {
+  Connection& connection = *session->connection;
+  spdlog::debug("client {} connected", connection.remote());
+  bool followable = true;
+  while (followable) {
+    bool full = false;
+    followable = take_frames(*session, full);
+    if (!followable) break;
+    if (full) {
+      co_await wait_for_room(*session);
+      if (!connection.is_open()) break;
+      continue;
+    }
+    const std::error_code error = co_await connection.read();
+    if (error) break;
+    session->last_progress = steady_clock::now();
+  }
+  spdlog::debug("client {} is gone", connection.remote());
+  end(session);
+}
+
+asio::awaitable<void> Sessions::wait_for_room(Session& session) {
+  engine_.flush();
+  while (session.connection->is_open() && is_full(session)) {
+    if (session.unanswered >= limits_.max_unanswered) {
+      co_await session.room->async_wait(as_tuple(use_awaitable));
+    } else {
+      co_await session.connection->drained(limits_.max_unsent / 2);
+    }
+  }
+}
+
+bool Sessions::is_full(const Session& session) const {
+  return session.unanswered >= limits_.max_unanswered || session.connection->unsent() > limits_.max_unsent;
+}
+
+bool Sessions::take_frames(Session& session, bool& full) {
+  Connection& connection = *session.connection;
+  std::string_view frame;
+  while (connection.is_open()) {
+    if (engine_.replica().pending_answer_bytes() > flush_answers_at) engine_.flush();
+    if (is_full(session)) {
+      full = true;
+      return true;
+    }
+    switch (connection.frames().next(frame)) {
+      case FrameReader::Result::incomplete: return true;
+      case FrameReader::Result::frame: take_frame(session, frame); break;
+      case FrameReader::Result::bad_length: {
+        const std::uint32_t length = connection.frames().bad_length();
+        const auto code = length == 0 ? message::Code::bad_request : message::Code::too_large;
+        connection.send(error_answer(std::nullopt, code,
+                                     "a frame of " + std::to_string(length) + " bytes: at least 1 and at most " +
+                                         std::to_string(default_max_frame) + " are allowed"));
+        connection.close_after_flush();
+        return false;
+      }
+    }
+  }
+  return true;
+}
+
+void Sessions::take_frame(Session& session, std::string_view frame) {
+  auto decoded = message::decode_request(frame, {limits_.max_value});
+  if (auto* malformed = std::get_if<message::Malformed>(&decoded)) {
+    answer_directly(session, error_answer(malformed->id, malformed->code, std::move(malformed->text)));
+    return;
+  }
+  auto& request = std::get<message::Request>(decoded);
+  log_request(*session.connection, request, engine_.replica());
+  ++session.unanswered;
+  engine_.replica().request(session.id, std::move(request));
+  engine_.poke();
+}
+
+void Sessions::answer_directly(Session& session, message::Answer answer) {
+  log_answer(*session.connection, answer);
+  session.connection->send(answer);
+  mark_dirty(session);
+  engine_.poke();
+}
+
+void Sessions::mark_dirty(Session& session) {
+  if (session.dirty) return;
+  const auto found = sessions_.find(session.id);
+  if (found == sessions_.end()) return;
+  session.dirty = true;
+  dirty_.push_back(found->second);
+}
+
+void Sessions::deliver(ClientAnswer answer) {
+  const auto found = sessions_.find(answer.client);
+  if (found == sessions_.end()) return;  // gone meanwhile
+  Session& session = *found->second;
+  if (auto* status = std::get_if<message::StatusOk>(&answer.answer.body)) fill_in(*status);
+  const bool final = !std::holds_alternative<message::WaitForResponse>(answer.answer.body);
+  if (final && --session.unanswered == limits_.max_unanswered - 1) session.room->cancel();
+  log_answer(*session.connection, answer.answer);
+  session.connection->send(answer.answer);
+  mark_dirty(session);
+  if (session.connection->unsent() > limits_.hopeless_unsent) {
+    spdlog::warn("client {} does not read its answers: closed", session.connection->remote());
+    session.connection->close();
+  }
+}
+
+void Sessions::flush() {
+  for (const auto& session : std::exchange(dirty_, {})) {
+    session->dirty = false;
+    session->connection->flush();
+  }
+}
+
+void Sessions::fill_in(message::StatusOk& status) const {
+  using std::chrono::milliseconds;
+  status.connections = sessions_.size();
+  status.uptime_ms = static_cast<std::uint64_t>(
+      std::chrono::duration_cast<milliseconds>(steady_clock::now() - started_).count());
+  status.version = version;
+}
+
+// Half a frame and then silence would hold its buffer for ever.
+asio::awaitable<void> Sessions::sweep() {
+  while (!closing_) {
+    sweeper_.expires_after(std::chrono::seconds(5));
+    co_await sweeper_.async_wait(as_tuple(use_awaitable));
+    const auto now = steady_clock::now();
+    for (const auto& [id, session] : sessions_) {
+      const bool half = session->connection->frames().buffered() > 0 && !is_full(*session);
+      if (half && now - session->last_progress > limits_.half_frame) {
+        spdlog::debug("client {} left a frame unfinished: closed", session->connection->remote());
+        session->connection->close();
+      }
+    }
+  }
+}
+
+void Sessions::end(const std::shared_ptr<Session>& session) {
+  if (session->connection->unsent() > 0) {
+    session->connection->close_after_flush();
+  } else {
+    session->connection->close();
+  }
+  engine_.replica().client_gone(session->id);
+  sessions_.erase(session->id);
+}
+
+void Sessions::stop_listening() {
+  std::error_code ignored;
+  acceptor_.close(ignored);
+}
+
+void Sessions::close_all() {
+  closing_ = true;
+  sweeper_.cancel();
+  stop_listening();
+  for (const auto& [id, session] : sessions_) {
+    session->connection->close_after_flush();
+    session->room->cancel();
+  }
+}
+
+}  // namespace kv

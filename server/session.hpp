@@ -1,0 +1,82 @@
+// The clients' side of a server: the listener and a session per connection.
+//
+// A session reads all that its socket has, decodes every frame of it and hands the requests to the replica in
+// their order; answers come back through deliver() and leave in one write a turn. It stops reading while its
+// connection has too much unanswered or unread, so a client that floods or never reads slows down itself alone.
+#pragma once
+
+#include <asio/awaitable.hpp>
+#include <asio/io_context.hpp>
+#include <asio/ip/tcp.hpp>
+#include <asio/steady_timer.hpp>
+#include <chrono>
+#include <cstddef>
+#include <memory>
+#include <unordered_map>
+#include <vector>
+
+#include "common/connection.hpp"
+#include "common/message.hpp"
+#include "server/engine.hpp"
+
+namespace kv {
+
+struct SessionLimits {
+  std::size_t max_connections = 10'000;
+  std::size_t max_value = max_value_bytes;
+  std::size_t max_unanswered = 4096;                // then a connection is not read from
+  std::size_t max_unsent = 1 << 20;                 // bytes; likewise
+  std::size_t hopeless_unsent = 64 << 20;           // bytes; then the connection is closed
+  std::chrono::seconds half_frame{30};              // a frame that is under way for longer: closed
+};
+
+class Sessions : public ClientOutlet {
+ public:
+  // `acceptor` listens already.
+  Sessions(asio::io_context& loop, Engine& engine, asio::ip::tcp::acceptor acceptor, SessionLimits limits);
+
+  void start();
+  void deliver(ClientAnswer answer) override;
+  void flush() override;
+  std::size_t connections() const { return sessions_.size(); }
+
+  void stop_listening();
+  // Closes every connection once its answers have gone out.
+  void close_all();
+
+ private:
+  struct Session {
+    std::shared_ptr<Connection> connection;
+    ClientId id = 0;
+    std::size_t unanswered = 0;
+    bool dirty = false;  // has answers to flush
+    std::chrono::steady_clock::time_point last_progress;
+    std::unique_ptr<asio::steady_timer> room;  // never expires; cancelled when there is room again
+  };
+
+  asio::awaitable<void> accept();
+  asio::awaitable<void> serve(std::shared_ptr<Session> session);
+  asio::awaitable<void> wait_for_room(Session& session);
+  asio::awaitable<void> sweep();
+  // False: the stream can't be followed any further.
+  bool take_frames(Session& session, bool& full);
+  void take_frame(Session& session, std::string_view frame);
+  bool is_full(const Session& session) const;
+  void answer_directly(Session& session, message::Answer answer);
+  void mark_dirty(Session& session);
+  void fill_in(message::StatusOk& status) const;
+  void end(const std::shared_ptr<Session>& session);
+
+  asio::io_context& loop_;
+  Engine& engine_;
+  asio::ip::tcp::acceptor acceptor_;
+  SessionLimits limits_;
+  asio::steady_timer sweeper_;
+  std::chrono::steady_clock::time_point started_;
+  std::unordered_map<ClientId, std::shared_ptr<Session>> sessions_;
+  std::vector<std::shared_ptr<Session>> dirty_;
+  ClientId next_client_ = 1;
+  bool closing_ = false;
+};
+
+}  // namespace kv

@@ -1,0 +1,377 @@
+#include "server/wal.hpp"
+
+#include <algorithm>
+#include <cassert>
+#include <cctype>
+#include <cstdlib>
+#include <new>
+#include <utility>
+
+#include "server/wal_format.hpp"
+
+namespace kv {
+namespace {
+
+using wal::sector_bytes;
+
+constexpr std::string_view suffix = ".wal";
+constexpr std::string_view temporary_suffix = ".wal.tmp";
+constexpr std::size_t digits = 16;
+
+// How much is written at once where nothing but zeros is written, and kept at least half of ahead.
+constexpr std::uint64_t slice_bytes = 1 << 20;
+// A buffer that one huge batch has made larger than this is given back.
+constexpr std::size_t kept_buffer_bytes = 8 << 20;
+
+std::string file_name(std::uint64_t number) {
+  std::string name = std::to_string(number);
+  if (name.size() < digits) name.insert(0, digits - name.size(), '0');
+  return name.append(suffix);
+}
+
+bool is_name(std::string_view name, std::string_view ending) {
+  const auto is_digit = [](unsigned char c) { return std::isdigit(c) != 0; };
+  return name.size() == digits + ending.size() && name.ends_with(ending) &&
+         std::all_of(name.begin(), name.begin() + digits, is_digit);
+}
+
+// The first `bytes` of a slice of zeros.
+std::string_view zeros(std::uint64_t bytes) {
+  static const std::string slice(slice_bytes, '\0');
+  return std::string_view(slice).substr(0, bytes);
+}
+
+void write_zeros(File& file, std::uint64_t offset, std::uint64_t bytes) {
+  while (bytes > 0) {
+    const std::string_view piece = zeros(bytes);
+    file.write_at(offset, piece);
+    offset += piece.size();
+    bytes -= piece.size();
+  }
+}
+
+std::uint64_t whole_sectors(std::uint64_t bytes) {
+  return (bytes + sector_bytes - 1) / sector_bytes * sector_bytes;
+}
+
+}  // namespace
+
+struct Wal::Segment {
+  std::uint64_t number = 0;
+  std::uint64_t bytes = 0;
+  std::uint64_t salt = 0;
+  std::unique_ptr<File> file;
+  std::uint64_t end = sector_bytes;     // of its batches
+  std::uint64_t zeroed = sector_bytes;  // up to here the file system has written zeros, and not just promised them
+
+  std::uint64_t room() const { return bytes - end; }
+};
+
+// One reading of all segments, in order, which fills a Wal that is being opened.
+//
+// What a crash can have left, and so what is accepted: every batch up to the last durable one, the one after
+// it in part, and at most one segment without any batch behind the last one that has some (the spare). A
+// segment is made only when the one before it has a batch (the second excepted), so an empty one elsewhere
+// has lost its batches.
+class Wal::Recovery {
+ public:
+  Recovery(Wal& wal, Recovered& out) : wal_(wal), out_(out) {}
+
+  void run(const std::vector<std::string>& names) {
+    for (std::size_t i = 0; i < names.size(); ++i) {
+      name_ = file_name(i + 1);
+      if (names[i] != name_) corrupt(0, "the file is missing, though there is " + names[i]);
+      std::unique_ptr<Segment> segment = open_segment(i + 1);
+      const std::uint64_t batches_before = out_.batches;
+      replay(*segment);
+      if (out_.batches > batches_before || i == 0) {
+        wal_.current_ = std::move(segment);
+      } else if (i + 1 == names.size()) {
+        wal_.spare_ = std::move(segment);
+      } else {
+        corrupt(sector_bytes, "the segment is empty, though there is one after it");
+      }
+    }
+    out_.segments = names.size();
+    cut_torn_end();
+    write_last_batch_again();
+    wal_.last_ = raft::Index(out_.entries.size());
+    wal_.commit_ = out_.commit;
+    wal_.next_batch_ = out_.batches + 1;
+  }
+
+ private:
+  [[noreturn]] void corrupt(std::uint64_t offset, const std::string& what) const { corrupt(name_, offset, what); }
+
+  [[noreturn]] void corrupt(const std::string& name, std::uint64_t offset, const std::string& what) const {
+    throw WalCorruption(wal_.directory_.path() + '/' + name + " at offset " + std::to_string(offset) + ": " + what +
+                        ". The log is damaged, and the server must not start on it. Restore this server's data "
+                        "directory from a backup; or, while a majority of the cluster works without it, remove "
+                        "it from the cluster and add it again with an empty data directory");
+  }
+
+  // Checks the header, and reads the whole file into contents_.
+  std::unique_ptr<Segment> open_segment(std::uint64_t number) {
+    auto segment = std::make_unique<Segment>();
+    segment->number = number;
+    segment->file = wal_.directory_.open(name_);
+    std::string sector(sector_bytes, '\0');
+    sector.resize(segment->file->read_at(0, sector));
+    const auto decoded = wal::decode_segment_header(sector);
+    if (const auto* problem = std::get_if<wal::Problem>(&decoded)) corrupt(0, problem->what);
+    const auto& header = std::get<wal::SegmentHeader>(decoded);
+    if (header.number != number) {
+      corrupt(0, "this is segment " + std::to_string(header.number) + " under another name");
+    }
+    if (out_.identity.empty()) out_.identity = header.identity;
+    if (header.identity != out_.identity) {
+      corrupt(0, "this is of the data directory " + header.identity + ", the others are of " + out_.identity);
+    }
+    segment->bytes = header.bytes;
+    segment->salt = wal::salt_of(sector);
+    read_all(*segment);
+    return segment;
+  }
+
+  void read_all(const Segment& segment) {
+    const std::uint64_t size = segment.file->size();
+    if (size != segment.bytes) {
+      corrupt(std::min(size, segment.bytes),
+              "the file is " + std::to_string(size) + " bytes long and should be " + std::to_string(segment.bytes));
+    }
+    // Memory that is zero at no cost and is touched only where the file is not zero: of the spare and of the
+    // segment that is being filled, little is.
+    memory_.reset();  // before there is another
+    memory_.reset(static_cast<char*>(std::calloc(size, 1)));
+    if (!memory_) throw std::bad_alloc();
+    piece_.resize(std::min(size, slice_bytes));
+    for (std::uint64_t offset = 0; offset < size; offset += piece_.size()) {
+      const std::span<char> out(piece_.data(), std::min<std::uint64_t>(piece_.size(), size - offset));
+      if (segment.file->read_at(offset, out) != out.size()) corrupt(offset, "the file has become shorter");
+      const std::string_view read(out.data(), out.size());
+      if (read != zeros(read.size())) read.copy(memory_.get() + offset, read.size());
+    }
+    contents_ = std::string_view(memory_.get(), size);
+  }
+
+  void replay(Segment& segment) {
+    wal::SegmentReader reader(contents_, out_.batches + 1);
+    for (;;) {
+      const std::uint64_t offset = reader.offset();
+      wal::SegmentReader::Next next = reader.next();
+      if (std::holds_alternative<wal::SegmentReader::End>(next)) break;
+      if (out_.torn_bytes > 0) {
+        corrupt(torn_name_, torn_offset_, "a batch is incomplete, though something was written after it");
+      }
+      if (auto* problem = std::get_if<wal::Problem>(&next)) corrupt(offset, problem->what);
+      if (auto* torn = std::get_if<wal::SegmentReader::Torn>(&next)) {
+        note_torn_end(offset, torn->bytes);
+        break;
+      }
+      auto& batch = std::get<wal::Batch>(next);
+      last_batch_.assign(contents_.substr(offset, batch.bytes));
+      apply(std::move(batch), offset);
+    }
+    segment.end = segment.zeroed = reader.offset();
+  }
+
+  void note_torn_end(std::uint64_t offset, std::uint64_t bytes) {
+    torn_name_ = name_;
+    torn_offset_ = offset;
+    out_.torn_bytes = bytes;
+    out_.torn_where = name_ + " at offset " + std::to_string(offset);
+  }
+
+  void apply(wal::Batch batch, std::uint64_t offset) {
+    const std::string which = "batch " + std::to_string(batch.number) + " ";
+    if (batch.hard_state) out_.hard_state = std::move(*batch.hard_state);
+    for (raft::Entry& entry : batch.entries) {
+      const std::uint64_t index = entry.index.value;
+      if (index == 0 || index > out_.entries.size() + 1) {
+        corrupt(offset, which + "has entry " + std::to_string(index) + " where the log ends with entry " +
+                            std::to_string(out_.entries.size()));
+      }
+      if (entry.index <= out_.commit) {
+        corrupt(offset, which + "replaces entry " + std::to_string(index) + ", which was committed");
+      }
+      out_.entries.resize(index - 1);
+      out_.entries.push_back(std::move(entry));
+    }
+    out_.commit = std::max(out_.commit, batch.commit);
+    if (out_.commit.value > out_.entries.size()) {
+      corrupt(offset, which + "says that entry " + std::to_string(out_.commit.value) +
+                          " is committed where the log ends with entry " + std::to_string(out_.entries.size()));
+    }
+    ++out_.batches;
+    out_.bytes += batch.bytes;
+  }
+
+  // Segments are zero behind their last batch: that is how the next torn end will be recognised.
+  void cut_torn_end() {
+    if (out_.torn_bytes == 0) return;
+    Segment& segment = torn_name_ == file_name(wal_.current_->number) ? *wal_.current_ : *wal_.spare_;
+    write_zeros(*segment.file, torn_offset_, out_.torn_bytes);
+    segment.file->sync();
+  }
+
+  // The last batch may have come from the kernel's memory and not from the disk: the process before this one
+  // was killed before its sync, or ended because that sync failed, after which the kernel takes what it has
+  // for written. Now that others will be told of it, it has to be durable. Syncing alone would do only
+  // in the first case.
+  void write_last_batch_again() {
+    if (out_.batches == 0) return;
+    Segment& segment = *wal_.current_;
+    segment.file->write_at(segment.end - last_batch_.size(), last_batch_);
+    segment.file->sync();
+  }
+
+  Wal& wal_;
+  Recovered& out_;
+  std::string name_;  // of the segment that is being read
+  std::unique_ptr<char, decltype(&std::free)> memory_{nullptr, &std::free};
+  std::string_view contents_;  // of the segment, in memory_
+  std::string piece_;          // of what is being read
+  std::string last_batch_;
+  std::string torn_name_;
+  std::uint64_t torn_offset_ = 0;
+};
+
+Wal::Wal(Directory& directory, WalOptions options, const std::string& new_identity, Recovered& recovered)
+    : directory_(directory), options_(options) {
+  options_.segment_bytes = whole_sectors(std::max<std::uint64_t>(options_.segment_bytes, 2 * sector_bytes));
+  recovered = Recovered{};
+  std::vector<std::string> names;
+  for (std::string& name : directory_.list()) {
+    if (is_name(name, temporary_suffix)) directory_.remove(name);
+    if (is_name(name, suffix)) names.push_back(std::move(name));
+  }
+  // Also for the names that a process before this one has made or changed without living to sync them.
+  directory_.sync();
+
+  if (names.empty()) {
+    recovered.fresh = true;
+    recovered.identity = identity_ = new_identity;
+    current_ = create_segment(1, options_.segment_bytes);
+  } else {
+    Recovery(*this, recovered).run(names);
+    identity_ = recovered.identity;
+  }
+  make_spare();
+}
+
+Wal::~Wal() = default;
+
+// Under another name until it is whole: a segment's file is either not there or has a valid header.
+std::unique_ptr<Wal::Segment> Wal::create_segment(std::uint64_t number, std::uint64_t bytes) {
+  std::string beginning = wal::encode_segment_header({number, bytes, identity_});
+  auto segment = std::make_unique<Segment>();
+  segment->number = number;
+  segment->bytes = bytes;
+  segment->salt = wal::salt_of(beginning);
+  segment->zeroed = std::min(bytes, slice_bytes);
+  beginning.resize(segment->zeroed);
+
+  const std::string name = file_name(number);
+  const std::string temporary = name + ".tmp";
+  segment->file = directory_.create(temporary);
+  try {
+    segment->file->allocate(bytes);
+    segment->file->write_at(0, beginning);
+    segment->file->sync();
+    directory_.rename(temporary, name);
+  } catch (const FileError& error) {
+    if (error.no_space()) directory_.remove(temporary);  // or it would keep the room that it did get
+    throw;
+  }
+  directory_.sync();
+  segment->file = directory_.open(name);  // so that its errors are told under its name
+  return segment;
+}
+
+void Wal::make_spare() {
+  if (spare_) return;
+  try {
+    spare_ = create_segment(current_->number + 1, options_.segment_bytes);
+  } catch (const FileError& error) {
+    if (!error.no_space()) throw;
+  }
+}
+
+bool Wal::has_spare() const {
+  return spare_ != nullptr;
+}
+
+bool Wal::try_spare() {
+  check_usable();
+  failed_ = true;
+  make_spare();
+  failed_ = false;
+  return has_spare();
+}
+
+void Wal::rotate(std::uint64_t batch_bytes) {
+  if (spare_ && batch_bytes <= spare_->room()) {
+    current_ = std::move(spare_);
+    return;
+  }
+  // In place of the spare, if there is one that is too small: it has the same name.
+  spare_.reset();
+  current_ = create_segment(current_->number + 1, std::max(options_.segment_bytes, sector_bytes + batch_bytes));
+}
+
+// A block that is allocated but was never written costs the file system a commit of its journal when it is,
+// in the same fdatasync as the batch (measured: docs/formats.md). So zeros are written ahead of the
+// batches, and the sync of the next batch takes them along. What they replace reads as zeros already: whether
+// they reach the disk matters to nothing but speed.
+void Wal::write_zeros_ahead() {
+  Segment& segment = *current_;
+  segment.zeroed = std::max(segment.zeroed, segment.end);
+  if (segment.zeroed == segment.bytes || segment.zeroed - segment.end >= slice_bytes / 2) return;
+  const std::uint64_t bytes = std::min(slice_bytes - segment.zeroed % slice_bytes, segment.bytes - segment.zeroed);
+  try {
+    segment.file->write_at(segment.zeroed, zeros(bytes));
+    segment.zeroed += bytes;
+  } catch (const FileError& error) {
+    if (!error.no_space()) throw;  // where the file system copies on write, and is full
+  }
+}
+
+void Wal::check_usable() const {
+  if (failed_) throw std::logic_error("the log is used after a disk error, which is final");
+}
+
+// Recovery would refuse what is not in order, so it must not be written.
+void Wal::check_order(const raft::Write& write) const {
+  raft::Index last = last_;
+  for (const raft::Entry& entry : write.entries) {
+    assert(entry.index > commit_ && "a committed entry is replaced");
+    assert(entry.index <= last.next() && "an entry is missing");
+    last = entry.index;
+  }
+}
+
+void Wal::append(const raft::Write& write) {
+  check_usable();
+  check_order(write);
+  failed_ = true;  // until this has gone well
+  const std::uint64_t bytes = wal::batch_bytes(write);
+  if (bytes > current_->room()) rotate(bytes);
+
+  const raft::Index last = write.entries.empty() ? last_ : write.entries.back().index;
+  const raft::Index commit = std::max(commit_, std::min(write.commit, last));
+  wal::encode_batch(next_batch_, commit, write, current_->salt, buffer_);
+  assert(buffer_.size() == bytes);
+  current_->file->write_at(current_->end, buffer_);
+  current_->file->sync();
+  current_->end += bytes;
+  ++next_batch_;
+  last_ = last;
+  commit_ = commit;
+  if (buffer_.capacity() > kept_buffer_bytes) buffer_ = std::string();
+
+  write_zeros_ahead();
+  make_spare();
+  failed_ = false;
+}
+
+}  // namespace kv

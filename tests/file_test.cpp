@@ -1,0 +1,171 @@
+#include "server/file.hpp"
+
+#include <fcntl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <catch2/catch.hpp>
+#include <cerrno>
+#include <csignal>
+#include <filesystem>
+#include <functional>
+
+using namespace kv;
+using Catch::Matchers::Contains;
+
+namespace {
+
+// A folder that goes away with the test.
+class TemporaryFolder {
+ public:
+  TemporaryFolder() {
+    std::string name = (std::filesystem::temp_directory_path() / "kv-file-XXXXXX").string();
+    REQUIRE(::mkdtemp(name.data()) != nullptr);
+    path_ = name;
+  }
+  ~TemporaryFolder() { std::filesystem::remove_all(path_); }
+  std::string path() const { return path_; }
+
+ private:
+  std::string path_;
+};
+
+std::string read(File& file, std::uint64_t offset, std::size_t bytes) {
+  std::string out(bytes, '?');
+  out.resize(file.read_at(offset, out));
+  return out;
+}
+
+int error_of(const std::function<void()>& action) {
+  try {
+    action();
+  } catch (const FileError& error) {
+    return error.error();
+  }
+  return 0;
+}
+
+}  // namespace
+
+TEST_CASE("file: what is written is read, also by the next to open it") {
+  TemporaryFolder folder;
+  auto directory = open_directory(folder.path());
+  auto file = directory->create("a");
+  file->write_at(3, "hello");
+  file->sync();
+  CHECK(file->size() == 8);
+  CHECK(read(*file, 0, 100) == std::string("\0\0\0hello", 8));
+  CHECK(read(*file, 4, 2) == "el");
+  CHECK(read(*file, 8, 10).empty());
+  CHECK(read(*file, 100, 10).empty());
+
+  directory->sync();
+  directory.reset();
+  file->write_at(0, "abc");  // files outlive their directory
+  file.reset();
+  file = open_directory(folder.path())->open("a");
+  CHECK(read(*file, 0, 100) == "abchello");
+}
+
+TEST_CASE("file: allocate makes it longer by zeros, with room for them, and never shorter") {
+  TemporaryFolder folder;
+  auto directory = open_directory(folder.path());
+  auto file = directory->create("a");
+  file->write_at(0, "x");
+  file->allocate(100'000);
+  CHECK(file->size() == 100'000);
+  CHECK(read(*file, 0, 200'000) == 'x' + std::string(99'999, '\0'));
+  struct stat status {};
+  REQUIRE(::stat((folder.path() + "/a").c_str(), &status) == 0);
+  CHECK(status.st_blocks * 512 >= 100'000);
+  file->allocate(50'000);
+  CHECK(file->size() == 100'000);
+}
+
+TEST_CASE("directory: lists, renames, replaces and removes plain files") {
+  TemporaryFolder folder;
+  auto directory = open_directory(folder.path());
+  for (const char* name : {"c", "a", "b"}) directory->create(name)->write_at(0, name);
+  REQUIRE(::mkdir((folder.path() + "/folder").c_str(), 0700) == 0);
+  REQUIRE(::symlink("a", (folder.path() + "/link").c_str()) == 0);
+  CHECK(directory->list() == std::vector<std::string>{"a", "b", "c"});
+  CHECK(directory->list() == std::vector<std::string>{"a", "b", "c"});
+  auto b = directory->open("b");
+  directory->rename("a", "b");
+  directory->remove("c");
+  directory->sync();
+  CHECK(directory->list() == std::vector<std::string>{"b"});
+  CHECK(read(*directory->open("b"), 0, 9) == "a");
+  CHECK(read(*b, 0, 9) == "b");
+  CHECK(directory->path() == folder.path());
+}
+
+TEST_CASE("directory: missing folders are made, and a path may end in a slash") {
+  TemporaryFolder folder;
+  const std::string path = folder.path() + "/x/y/z";
+  CHECK(open_directory(path + "//")->path() == path);
+  CHECK(std::filesystem::is_directory(path));
+  const auto mode = std::filesystem::status(path).permissions();
+  CHECK((mode & (std::filesystem::perms::group_all | std::filesystem::perms::others_all)) ==
+        std::filesystem::perms::none);
+
+  const auto before = std::filesystem::current_path();
+  std::filesystem::current_path(folder.path());
+  CHECK_NOTHROW(open_directory("relative/one"));
+  std::filesystem::current_path(before);
+  CHECK(std::filesystem::is_directory(folder.path() + "/relative/one"));
+}
+
+TEST_CASE("directory: errors say what could not be done, to what, and why") {
+  TemporaryFolder folder;
+  auto directory = open_directory(folder.path());
+  directory->create("a");
+  CHECK_THROWS_WITH(directory->create("a"), "cannot create " + folder.path() + "/a: File exists");
+  CHECK_THROWS_WITH(directory->open("b"), "cannot open " + folder.path() + "/b: No such file or directory");
+  CHECK_THROWS_WITH(directory->remove("b"), "cannot remove " + folder.path() + "/b: No such file or directory");
+  CHECK_THROWS_WITH(directory->rename("b", "c"),
+                    "cannot rename " + folder.path() + "/b: No such file or directory");
+  CHECK_THROWS_WITH(open_directory(folder.path() + "/a/b"), Contains("/a/b: Not a directory"));
+  CHECK(error_of([&] { open_directory(folder.path() + "/a"); }) == ENOTDIR);
+  CHECK(FileError("create", "/x/y/0001.wal", ENOSPC).what() ==
+        std::string("cannot create /x/y/0001.wal: No space left on device"));
+  CHECK(FileError("create", "x", ENOSPC).no_space());
+  CHECK(FileError("create", "x", EDQUOT).no_space());
+  CHECK_FALSE(FileError("create", "x", EIO).no_space());
+}
+
+TEST_CASE("directory: a second to open it is refused, in this process and in another, until the first is done") {
+  TemporaryFolder folder;
+  auto directory = open_directory(folder.path());
+  CHECK(directory->list().empty());
+  CHECK(error_of([&] { open_directory(folder.path()); }) == EWOULDBLOCK);
+
+  const pid_t child = ::fork();
+  if (child == 0) ::_exit(error_of([&] { open_directory(folder.path()); }) == EWOULDBLOCK ? 7 : 1);
+  int status = 0;
+  REQUIRE(::waitpid(child, &status, 0) == child);
+  CHECK((WIFEXITED(status) && WEXITSTATUS(status) == 7));
+
+  directory.reset();
+  CHECK_NOTHROW(open_directory(folder.path()));
+}
+
+// A limit on the size of files stands in for a disk's: it also cuts a write short in the middle.
+TEST_CASE("file: a write that only half fits is an error") {
+  TemporaryFolder folder;
+  auto file = open_directory(folder.path())->create("a");
+  rlimit before{};
+  REQUIRE(::getrlimit(RLIMIT_FSIZE, &before) == 0);
+  auto* const handler = std::signal(SIGXFSZ, SIG_IGN);
+  const rlimit small{10'000, before.rlim_max};
+  REQUIRE(::setrlimit(RLIMIT_FSIZE, &small) == 0);
+  const int write_error = error_of([&] { file->write_at(0, std::string(20'000, 'x')); });
+  const int allocate_error = error_of([&] { file->allocate(20'000); });
+  REQUIRE(::setrlimit(RLIMIT_FSIZE, &before) == 0);
+  std::signal(SIGXFSZ, handler);
+  CHECK(write_error == EFBIG);
+  CHECK(allocate_error == EFBIG);
+  CHECK(file->size() == 10'000);
+}

@@ -1,0 +1,108 @@
+#include "common/log.hpp"
+
+#include <spdlog/spdlog.h>
+
+#include <catch2/catch.hpp>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <regex>
+#include <stdexcept>
+#include <string>
+
+#include "common/text.hpp"
+
+namespace {
+
+using namespace kv;
+
+// Logs to a file of its own; what was spdlog's logger before is so again afterwards.
+class LogFile {
+ public:
+  LogFile() : path_(std::filesystem::temp_directory_path() / ("kv-log-" + new_uuid())) {}
+  ~LogFile() {
+    spdlog::set_default_logger(before_);
+    std::filesystem::remove(path_);
+  }
+  LogFile(const LogFile&) = delete;
+  LogFile& operator=(const LogFile&) = delete;
+
+  std::string path() const { return path_.string(); }
+  // All that has been written, without any flush.
+  std::string text() const {
+    std::ifstream file(path_, std::ios::binary);
+    return {std::istreambuf_iterator<char>(file), {}};
+  }
+
+ private:
+  std::filesystem::path path_;
+  std::shared_ptr<spdlog::logger> before_ = spdlog::default_logger();
+};
+
+TEST_CASE("a line of text has time, level, node and message") {
+  const LogFile file;
+  set_up_logging({"debug", "text", file.path(), "n1"});
+  spdlog::info("ready");
+  spdlog::debug("PUT {}", "colour");
+  spdlog::trace("not wanted");
+  spdlog::error("disk");
+  const std::string time = R"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3})";
+  CHECK(std::regex_match(file.text(), std::regex(time + " info  n1  ready\n" + time + " debug n1  PUT colour\n" +
+                                                 time + " error n1  disk\n")));
+}
+
+TEST_CASE("a program that is no node has no name in its lines") {
+  const LogFile file;
+  set_up_logging({"warn", "text", file.path(), ""});
+  spdlog::info("not wanted");
+  spdlog::warn("slow");
+  CHECK(std::regex_match(file.text(), std::regex(R"([-0-9:. ]{23} warn  slow\n)")));
+}
+
+TEST_CASE("json is an object a line") {
+  const LogFile file;
+  set_up_logging({"info", "json", file.path(), "n\"1"});
+  spdlog::warn("a \"quoted\" word, a \\, a line\nand \x01; größer; \xff");
+  const std::string line = file.text();
+  CHECK(
+      std::regex_search(line, std::regex(R"(^\{"time":"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z","level":"warn",)")));
+  CHECK(line.find(R"("level":"warn","node":"n\"1","message":)") != std::string::npos);
+  CHECK(line.find('\n') == line.size() - 1);
+  CHECK(line.find('\x01') == std::string::npos);
+  CHECK(is_valid_utf8(line));
+
+  spdlog::warn("two\nlines: größer");
+  CHECK(file.text().find(R"("message":"two\nlines: größer"})") != std::string::npos);
+}
+
+TEST_CASE("no message can forge a line of text") {
+  const LogFile file;
+  set_up_logging({"info", "text", file.path(), "n1"});
+  spdlog::info("key a\n2026-01-02 12:00:00.123 info  n1  forged \x1b[31m");
+  const std::string text = file.text();
+  CHECK(text.find('\n') == text.size() - 1);
+  CHECK(text.find(R"(key a\n2026-01-02)") != std::string::npos);
+  CHECK(text.find(R"(\x1b[31m)") != std::string::npos);
+}
+
+TEST_CASE("a log file is appended to") {
+  const LogFile file;
+  set_up_logging({"info", "text", file.path(), "n1"});
+  spdlog::info("first run");
+  set_up_logging({"info", "text", file.path(), "n1"});
+  spdlog::info("second run");
+  CHECK(file.text().find("first run") != std::string::npos);
+  CHECK(file.text().find("second run") != std::string::npos);
+}
+
+TEST_CASE("wrong options are told, and change nothing") {
+  const auto before = spdlog::default_logger();
+  CHECK_THROWS_WITH(set_up_logging({"loud", "text", "", ""}),
+                    "'loud' is not a log level: write trace, debug, info, warn or error");
+  CHECK_THROWS_WITH(set_up_logging({"info", "xml", "", ""}), "'xml' is not a log format: write text or json");
+  CHECK_THROWS_WITH(set_up_logging({"info", "text", "/proc/no/such/file", ""}),
+                    Catch::StartsWith("the log file can't be opened: ") && Catch::Contains("/proc/no/such/file"));
+  CHECK(spdlog::default_logger() == before);
+}
+
+}  // namespace
