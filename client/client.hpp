@@ -1,14 +1,12 @@
 // The client library: sends requests to a cluster, whichever of its servers are up.
 //
-// It knows the servers it was given and, from their INIT_OK, all other members. Each request goes to one of
-// them by chance; one that refuses the connection is passed over at once, one that hangs after 100 ms, so a
-// dead server costs milliseconds. Connections stay open for the next request.
+// Each request goes to one of the servers by chance (server_pool.hpp), so a dead one costs milliseconds.
 //
 // What is tried again until the deadline: a read always; a write when it is certain that it was not applied,
 // and also when it is not certain, because every write carries (session, seq) and the servers apply each seq
 // once. The outcome of a write is unknown only when the deadline passes before an answer to a retry comes.
 //
-// The Client must outlive its coroutines. It owns its Links. One thread.
+// The Client must outlive its coroutines. One thread.
 #pragma once
 
 #include <asio/awaitable.hpp>
@@ -26,6 +24,7 @@
 #include "client/call.hpp"
 #include "client/link.hpp"
 #include "client/outcome.hpp"
+#include "client/server_pool.hpp"
 #include "common/address.hpp"
 #include "common/message.hpp"
 
@@ -44,8 +43,8 @@ struct ClientOptions {
 
 // One row of `status`.
 struct NodeStatus {
-  std::string node;     // empty: not known
-  std::string address;  // where it was asked
+  std::string node;                                     // empty: not known
+  std::string address;                                  // where it was asked
   std::variant<message::StatusOk, std::string> result;  // or why there is none
 };
 
@@ -55,7 +54,6 @@ class Client {
   using WaitHandler = std::function<void(const message::WaitForResponse&)>;
 
   Client(asio::io_context& io, ClientOptions options);
-  ~Client();
   Client(const Client&) = delete;
   Client& operator=(const Client&) = delete;
 
@@ -72,26 +70,16 @@ class Client {
   asio::awaitable<std::vector<NodeStatus>> status(std::shared_ptr<Call> call);
 
   // Begins anew with other servers (INIT in the shell): closes all connections, forgets cluster and session.
-  void restart(std::vector<Address> endpoints);
+  // `cluster` as in ClientOptions.
+  void restart(std::vector<Address> endpoints, std::string cluster = "");
 
   // Known once connected; else empty.
-  const std::string& cluster() const { return cluster_; }
-  const std::string& leader() const { return leader_; }
-  std::size_t server_count() const { return servers_.size(); }
-  void set_cluster(std::string cluster) { cluster_ = std::move(cluster); }
+  const std::string& cluster() const { return pool_.cluster(); }
+  const std::string& leader() const { return pool_.leader(); }
+  std::size_t server_count() const { return pool_.member_count(); }
 
  private:
-  struct Server {
-    Address address;
-    bool given = false;  // by the user; the others were learned
-    std::string node;    // once known
-    std::shared_ptr<Link> link;
-    bool welcomed = false;  // what its INIT_OK said has been taken over
-    Clock::time_point avoid_until = Clock::time_point::min();
-    std::string last_failure;
-    std::optional<message::Error> last_refusal;
-  };
-  using ServerPtr = std::shared_ptr<Server>;
+  using ServerPtr = ServerPool::ServerPtr;
 
   // What a request has been through so far.
   struct Trial {
@@ -100,39 +88,27 @@ class Client {
     unsigned sent = 0;    // attempts that reached a server
     unsigned rounds = 0;  // attempts of any kind
     unsigned sessions_expired = 0;
-    std::string where;
+    std::string where;  // the server that was asked last, and its name alone
+    std::string node;
     std::optional<message::Error> error;
     std::string why;
   };
 
-  asio::awaitable<ServerPtr> reach(std::shared_ptr<Call> call);
-  asio::awaitable<ServerPtr> reach_one_of(std::shared_ptr<Call> call, std::vector<ServerPtr> order);
   asio::awaitable<std::optional<Outcome>> attempt(std::shared_ptr<Call> call, ServerPtr server, const Body& body,
                                                   Trial& trial, const WaitHandler& on_wait);
   asio::awaitable<bool> pause(std::shared_ptr<Call> call, Trial& trial);
   asio::awaitable<void> ask_status(std::shared_ptr<Call> call, ServerPtr server, NodeStatus& row);
 
-  std::vector<ServerPtr> in_random_order();
-  void open_link(const ServerPtr& server, Clock::time_point deadline);
-  bool usable(const ServerPtr& server);
-  bool welcome(const ServerPtr& server);
-  void learn_members(const ServerPtr& from);
-  void note_failure(const ServerPtr& server);
   void begin_write(Body& body, const Link& link);
   void end_session();
   std::optional<Outcome> judge(message::Answer answer, const ServerPtr& server, const Body& body, Trial& trial);
   std::optional<Outcome> judge_error(message::Error error, const ServerPtr& server, Trial& trial);
-  bool worth_waiting(const Trial& trial) const;
   Failure give_up(const Call& call, const Trial& trial) const;
-  Failure no_server() const;
 
   asio::io_context& io_;
-  ClientOptions options_;
-  std::mt19937_64 random_;
-  std::vector<ServerPtr> servers_;
+  std::chrono::milliseconds answer_grace_;
+  ServerPool pool_;
   std::vector<std::weak_ptr<Call>> calls_;
-  std::string cluster_;
-  std::string leader_;
   // The session that makes retries of writes safe; begins with the first write.
   std::optional<message::WriteSession> session_;
 };

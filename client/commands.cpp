@@ -11,11 +11,6 @@
 #include "client/value_source.hpp"
 #include "common/text.hpp"
 
-// See client.cpp.
-#if defined(__GNUC__) && !defined(__clang__)
-#pragma GCC diagnostic ignored "-Wmismatched-new-delete"
-#endif
-
 namespace kv::client {
 namespace {
 
@@ -149,8 +144,7 @@ asio::awaitable<Exit> status(Context& context) {
 
 asio::awaitable<Exit> init(Context& context, InitCommand command) {
   const std::string remembered = context.session.remembered_cluster();
-  context.client.restart(std::move(command.endpoints));
-  context.client.set_cluster(remembered);
+  context.client.restart(std::move(command.endpoints), remembered);
   const std::shared_ptr<Call> call = context.client.new_call(context.options.timeout);
   const Outcome connected = co_await context.client.connect(call);
   if (const auto* failure = std::get_if<Failure>(&connected)) co_return fail(context, "init", *failure);

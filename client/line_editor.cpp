@@ -64,9 +64,7 @@ struct LineEditor::State {
   State(const State&) = delete;
   State& operator=(const State&) = delete;
 
-  static char* show_prompt(EditLine* editor) {
-    return of(editor)->prompt.data();
-  }
+  static char* show_prompt(EditLine* editor) { return of(editor)->prompt.data(); }
 
   static State* of(EditLine* editor) {
     void* data = nullptr;

@@ -22,7 +22,9 @@ namespace {
 using namespace kv::client;
 
 // Before and between the requests to servers nothing needs to be tidied up.
-void leave_on_interrupt(int) { ::_exit(static_cast<int>(Exit::interrupted)); }
+void leave_on_interrupt(int) {
+  ::_exit(static_cast<int>(Exit::interrupted));
+}
 
 Session make_session(const GlobalOptions& options, const Session::Warn& warn) {
   if (options.no_session) return Session::in_memory(warn);

@@ -23,7 +23,9 @@ struct BadUsage {
   throw BadUsage{UsageError{std::move(text), std::move(hint)}};
 }
 
-std::string in_quotes(std::string_view text) { return "\"" + escape_control(text) + "\""; }
+std::string in_quotes(std::string_view text) {
+  return "\"" + escape_control(text) + "\"";
+}
 
 // The definitions. All options are taken as the words that were written (CLI::Option::results): CLI11's own
 // conversions read "{}" as an empty list and "010" as octal.
@@ -73,15 +75,20 @@ class Grammar {
   std::vector<CLI::Option*> positionals_;  // that have to be there
 };
 
-std::string last_of(const CLI::Option* option) { return option->results().back(); }
+std::string last_of(const CLI::Option* option) {
+  return option->results().back();
+}
 
-bool is_set(const CLI::Option* option) { return option != nullptr && option->count() > 0; }
+bool is_set(const CLI::Option* option) {
+  return option != nullptr && option->count() > 0;
+}
 
 std::optional<std::uint64_t> position_value(const CLI::Option* option) {
   if (!is_set(option)) return std::nullopt;
   const std::optional<std::uint64_t> number = parse_number(last_of(option));
   if (!number || *number > max_integer) {
-    bad_usage(option->get_name() + ": " + in_quotes(last_of(option)) + " is no timestamp: a whole number, 0 or more");
+    bad_usage(option->get_name() + ": " + in_quotes(last_of(option)) +
+              " is no timestamp: a whole number, 0 or more");
   }
   return number;
 }
@@ -105,8 +112,9 @@ Grammar::Grammar(Place place, const GlobalOptions& defaults)
   app_.get_formatter()->column_width(34);
   app_.get_formatter()->label("SUBCOMMAND", "COMMAND");
   app_.get_formatter()->label("REQUIRED", "");
-  app_.footer(place_ == Place::program ? "help COMMAND tells more about one of them. All flags may stand before or behind the command."
-                                       : "help COMMAND tells more about one of them.");
+  app_.footer(place_ == Place::program
+                  ? "help COMMAND tells more about one of them. All flags may stand before or behind the command."
+                  : "help COMMAND tells more about one of them.");
 }
 
 void Grammar::from_environment(CLI::Option* option, const char* variable) const {
@@ -128,10 +136,11 @@ CLI::Option* Grammar::add_switch(CLI::App& app, const char* names, const char* d
 
 void Grammar::add_globals() {
   if (place_ == Place::program) {
-    endpoints_ = add_value(app_, "-e,--endpoints", "Servers to ask; the others are learned from them [127.0.0.1:7401]",
-                           "HOST:PORT,…");
+    endpoints_ = add_value(app_, "-e,--endpoints",
+                           "Servers to ask; the others are learned from them [127.0.0.1:7401]", "HOST:PORT,…");
     from_environment(endpoints_, "KVCTL_ENDPOINTS");
-    session_ = add_value(app_, "--session", "Keep the timestamps in FILE instead of the user's state directory", "FILE");
+    session_ =
+        add_value(app_, "--session", "Keep the timestamps in FILE instead of the user's state directory", "FILE");
     from_environment(session_, "KVCTL_SESSION");
     no_session_ = add_switch(app_, "--no-session", "Neither read nor keep timestamps");
     from_environment(no_session_, "KVCTL_NO_SESSION");
@@ -279,8 +288,8 @@ void Grammar::explain_extras() const {
   const std::string topic = commands.empty() ? "" : commands.front()->get_name();
   if (first.size() > 1 && first[0] == '-') {
     bad_usage("unknown flag " + in_quotes(first), (topic == "put" || topic == "get" || topic == "del")
-                                                   ? "A key or value that begins with - goes behind --"
-                                                   : how_to_get_help(topic));
+                                                      ? "A key or value that begins with - goes behind --"
+                                                      : how_to_get_help(topic));
   }
   if (commands.empty()) unknown_command(first);
   bad_usage(topic + ": one word too many: " + in_quotes(first),
@@ -331,7 +340,8 @@ void Grammar::read_globals() {
   if (is_set(timeout_)) {
     const auto timeout = parse_duration(last_of(timeout_));
     if (!timeout || timeout->count() <= 0 || timeout->count() > static_cast<std::int64_t>(max_timeout_ms)) {
-      bad_usage(source_of(timeout_) + ": " + in_quotes(last_of(timeout_)) + " is no duration from 1ms to 24h", "Write 100ms, 5s or 2m");
+      bad_usage(source_of(timeout_) + ": " + in_quotes(last_of(timeout_)) + " is no duration from 1ms to 24h",
+                "Write 100ms, 5s or 2m");
     }
     o.timeout = *timeout;
     o.timeout_given = true;
@@ -339,7 +349,8 @@ void Grammar::read_globals() {
   if (is_set(consistency_)) {
     const auto consistency = message::consistency_named(last_of(consistency_));
     if (!consistency) {
-      bad_usage(source_of(consistency_) + ": " + in_quotes(last_of(consistency_)) + " is none of session, linearizable, local");
+      bad_usage(source_of(consistency_) + ": " + in_quotes(last_of(consistency_)) +
+                " is none of session, linearizable, local");
     }
     o.consistency = *consistency;
   }
@@ -402,7 +413,9 @@ std::variant<Invocation, UsageError> parse_shell_words(const std::vector<std::st
   return parse(Place::shell, defaults, words);
 }
 
-std::string token_text(const Token& token) { return token.cluster + ":" + std::to_string(token.ts); }
+std::string token_text(const Token& token) {
+  return token.cluster + ":" + std::to_string(token.ts);
+}
 
 std::optional<Token> parse_token(const std::string& text) {
   const std::size_t colon = text.rfind(':');

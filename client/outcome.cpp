@@ -11,8 +11,8 @@ constexpr std::size_t max_message_bytes = 1024;  // of what a server says: it is
 std::string describe_timeout(const Failure& failure) {
   const message::Error& error = *failure.error;
   if (!error.applied || !error.ts) return escape_control(error.message, max_message_bytes);
-  std::string text = failure.where + " has applied " + std::to_string(*error.applied) + ", you asked for " +
-                     std::to_string(*error.ts);
+  std::string text = escape_control(failure.node) + " has applied " + std::to_string(*error.applied) +
+                     ", you asked for " + std::to_string(*error.ts);
   const bool knows_leader = error.leader && !error.leader->empty();
   text += knows_leader ? "; the leader is " + escape_control(*error.leader) : "; it knows no leader";
   return text;
@@ -23,7 +23,7 @@ std::string advice(message::Code code) {
     case message::Code::timeout:
       return "try again, or give it more time with --timeout";
     case message::Code::no_leader:
-      return "a majority of the servers must be up and see each other: look at kvctl status";
+      return "look at kvctl status";
     case message::Code::no_space:
       return "delete keys, or give the servers more room";
     case message::Code::overloaded:

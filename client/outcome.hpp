@@ -38,6 +38,7 @@ struct Failure {
   };
   Kind kind = Kind::no_server;
   std::string where;  // "n2 (127.0.0.1:7402)": the server that was asked last
+  std::string node;   // its name alone
   // What that server said, where it said anything.
   std::optional<message::Error> error;
   // What else went wrong: "the server closed the connection".

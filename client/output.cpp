@@ -21,10 +21,13 @@ constexpr std::size_t max_echo_bytes = 256;
 bool colour_is_unwanted() {
   const char* variable = std::getenv("NO_COLOR");
   const char* terminal = std::getenv("TERM");
-  return (variable != nullptr && variable[0] != '\0') || (terminal != nullptr && std::string_view(terminal) == "dumb");
+  return (variable != nullptr && variable[0] != '\0') ||
+         (terminal != nullptr && std::string_view(terminal) == "dumb");
 }
 
-std::string number(std::uint64_t value) { return std::to_string(value); }
+std::string number(std::uint64_t value) {
+  return std::to_string(value);
+}
 
 std::string painted(bool colours, const char* code, const std::string& text) {
   return colours ? std::string("\x1b[") + code + "m" + text + "\x1b[0m" : text;
@@ -68,7 +71,9 @@ std::string Printer::shown(std::string_view text, std::size_t max_bytes) const {
   return screen_.out_is_terminal ? escape_control(text, max_bytes) : std::string(text);
 }
 
-std::string Printer::colour(const char* code, const std::string& text) const { return painted(colours_, code, text); }
+std::string Printer::colour(const char* code, const std::string& text) const {
+  return painted(colours_, code, text);
+}
 
 std::string Printer::verbose_tail(std::uint64_t ts, const Reply& reply) const {
   Token token;
@@ -173,7 +178,8 @@ void Printer::init_ok(const message::InitOk& ok, std::size_t servers) {
     return;
   }
   screen_.out << colour(green, "INIT_OK") << " " << servers << (servers == 1 ? " server" : " servers") << "   "
-              << (ok.leader.empty() ? "no leader" : "leader " + shown(ok.leader)) << "   " << shown(ok.node) << "\n";
+              << (ok.leader.empty() ? "no leader" : "leader " + shown(ok.leader)) << "   " << shown(ok.node)
+              << "\n";
 }
 
 void Printer::status_json(const NodeStatus& row) {
@@ -222,7 +228,9 @@ void Printer::status(const std::vector<NodeStatus>& rows) {
   for (const NodeStatus& row : rows) status_json(row);
 }
 
-void Printer::text(const std::string& text) { screen_.out << text; }
+void Printer::text(const std::string& text) {
+  screen_.out << text;
+}
 
 void Printer::error(const std::string& line, const std::string& hint) {
   screen_.out.flush();

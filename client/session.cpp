@@ -31,7 +31,9 @@ Session Session::in_file(std::filesystem::path file, Warn warn) {
   return session;
 }
 
-Session Session::in_memory(Warn warn) { return Session(std::move(warn)); }
+Session Session::in_memory(Warn warn) {
+  return Session(std::move(warn));
+}
 
 std::string Session::remembered_cluster() {
   if (!file_ || !directory_.empty()) return "";

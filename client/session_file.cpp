@@ -21,7 +21,9 @@ constexpr std::chrono::milliseconds lock_patience{2000};
 constexpr std::chrono::milliseconds lock_step{2};
 constexpr std::size_t max_file_bytes = 256 << 20;  // 10,000 keys of 4,096 bytes, all escaped, and some
 
-std::string reason() { return std::generic_category().message(errno); }
+std::string reason() {
+  return std::generic_category().message(errno);
+}
 
 // A descriptor that closes itself.
 class Descriptor {
@@ -110,9 +112,13 @@ std::optional<SessionFile::Stamp> SessionFile::stamp_of(const std::filesystem::p
   return Stamp{info.st_ino, info.st_mtim.tv_sec, info.st_mtim.tv_nsec, info.st_size};
 }
 
-bool SessionFile::changed() const { return stamp_of(path_) != stamp_; }
+bool SessionFile::changed() const {
+  return stamp_of(path_) != stamp_;
+}
 
-std::variant<SessionFile::Content, SessionFile::Problem> SessionFile::load() { return read(false); }
+std::variant<SessionFile::Content, SessionFile::Problem> SessionFile::load() {
+  return read(false);
+}
 
 std::variant<SessionFile::Content, SessionFile::Problem> SessionFile::read(bool locked) {
   stamp_ = stamp_of(path_);
@@ -124,8 +130,9 @@ std::variant<SessionFile::Content, SessionFile::Problem> SessionFile::read(bool 
   if (!text) return Problem{"cannot read " + name + ": " + reason()};
   if (text->empty()) return Problem{name + " was empty: a new one is begun", true};
   if (!Timestamps::has_header(*text)) {
-    return Problem{name + " is not one of this version of kvctl, and was left as it is: remove it, or name another "
-                          "with --session"};
+    return Problem{name +
+                   " is not one of this version of kvctl, and was left as it is: remove it, or name another "
+                   "with --session"};
   }
   std::string damage;
   std::optional<Timestamps::Parsed> parsed = Timestamps::parse(*text, damage, limit_);
@@ -142,16 +149,18 @@ SessionFile::Problem SessionFile::move_aside(const std::string& damage) {
   aside += ".damaged";
   const std::string what = "the session file " + path_.string() + " is damaged (" + damage + ")";
   if (::rename(path_.c_str(), aside.c_str()) != 0) {
-    return Problem{what + " and cannot be moved aside: " + reason() + "; remove it, or name another with --session"};
+    return Problem{what + " and cannot be moved aside: " + reason() +
+                   "; remove it, or name another with --session"};
   }
   stamp_.reset();
-  return Problem{what + ": it was moved to " + aside.string() +
-                     " and a new one is begun; what it remembered is lost, so a get may not see your earlier writes",
-                 true};
+  return Problem{
+      what + ": it was moved to " + aside.string() +
+          " and a new one is begun; what it remembered is lost, so a get may not see your earlier writes",
+      true};
 }
 
 std::variant<SessionFile::Added, SessionFile::Problem> SessionFile::add(const std::string& cluster,
-                                                                       const Timestamps& seen) {
+                                                                        const Timestamps& seen) {
   make_directory_of(path_);
   std::variant<Descriptor, Problem> locked = lock(path_);
   if (auto* problem = std::get_if<Problem>(&locked)) return std::move(*problem);

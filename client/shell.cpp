@@ -34,7 +34,9 @@ std::filesystem::path history_file() {
 Shell::Shell(asio::io_context& io, Client& client, Session& session, Screen screen, GlobalOptions options)
     : io_(io), client_(client), session_(session), screen_(screen), options_(std::move(options)) {}
 
-Printer Shell::printer(const GlobalOptions& options) const { return Printer(screen_, Style::shell, options); }
+Printer Shell::printer(const GlobalOptions& options) const {
+  return Printer(screen_, Style::shell, options);
+}
 
 Shell::Next Shell::run_line(const std::string& line, Exit& exit) {
   exit = Exit::done;

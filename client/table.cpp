@@ -106,9 +106,13 @@ JsonLine& JsonLine::add(std::string_view name, std::uint64_t number) {
   return add_json(name, std::to_string(number));
 }
 
-JsonLine& JsonLine::add(std::string_view name, bool truth) { return add_json(name, truth ? "true" : "false"); }
+JsonLine& JsonLine::add(std::string_view name, bool truth) {
+  return add_json(name, truth ? "true" : "false");
+}
 
-JsonLine& JsonLine::add_null(std::string_view name) { return add_json(name, "null"); }
+JsonLine& JsonLine::add_null(std::string_view name) {
+  return add_json(name, "null");
+}
 
 JsonLine& JsonLine::add_value(std::string_view value) {
   if (is_valid_utf8(value)) return add("value", value);

@@ -120,7 +120,9 @@ std::string Timestamps::to_text(std::string_view cluster) const {
   return text + end_of(text, keys_.size()) + "\n";
 }
 
-bool Timestamps::has_header(std::string_view text) { return take_line(text) == header; }
+bool Timestamps::has_header(std::string_view text) {
+  return take_line(text) == header;
+}
 
 std::optional<Timestamps::Parsed> Timestamps::parse(std::string_view text, std::string& problem,
                                                     std::size_t limit) {

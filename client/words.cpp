@@ -6,7 +6,9 @@
 namespace kv::client {
 namespace {
 
-bool is_blank(char c) { return c == ' ' || c == '\t' || c == '\r' || c == '\n' || c == '\v' || c == '\f'; }
+bool is_blank(char c) {
+  return c == ' ' || c == '\t' || c == '\r' || c == '\n' || c == '\v' || c == '\f';
+}
 
 // Appends what stands between the quote at `at` and its partner; returns where it goes on behind that, or npos.
 std::size_t take_quoted(std::string_view line, std::size_t at, std::string& word) {

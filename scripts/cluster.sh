@@ -78,21 +78,33 @@ show_log_end() {
   tail -c "+$((${log_before[$node]:-0} + 1))" "$state/$node.log" | tail -n 15 | sed "s/^/  $node | /" >&2
 }
 
+# Whether the process listens on the port. That somebody does is not enough: another program may have it.
+listens() {
+  local pid=$1 port inode open
+  printf -v port ':%04X' "$2"
+  open=$(readlink "/proc/$pid/fd/"* 2>/dev/null) || true
+  while read -r inode; do
+    [[ $open == *"socket:[$inode]"* ]] && return
+  done < <(awk -v port="$port" '$4 == "0A" && substr($2, length($2) - 4) == port { print $10 }' /proc/net/tcp*)
+  return 1
+}
+
 # Waits until the node takes connections: at most 10 s, less if it gives up by itself.
 reach() {
-  local node=$1 end=$((SECONDS + 10))
-  until (: <"/dev/tcp/127.0.0.1/740${node#n}") 2>/dev/null && pid_of "$node" >/dev/null; do
-    if ! pid_of "$node" >/dev/null; then
+  local node=$1 pid end=$((SECONDS + 10))
+  while true; do
+    if ! pid=$(pid_of "$node"); then
       warn "$node did not start. It says:"
       show_log_end "$node"
       return 1
     fi
+    listens "$pid" "740${node#n}" && return
     if ((SECONDS > end)); then
       warn "$node has started but takes no connections yet. Its log:"
       show_log_end "$node"
       return 1
     fi
-    sleep 0.1
+    sleep 0.05
   done
 }
 
@@ -138,16 +150,22 @@ lock() {
 
 build() {
   "$root/scripts/install-deps.sh"
-  local log=$state/build.log quiet=()
   mkdir -p "$state"
-  [[ -t 1 ]] || quiet=(-- --quiet)
   [[ -x $kvd && -x $kvctl ]] || say 'Building kvd and kvctl: a few minutes the first time'
-  (cd "$root" && cmake --preset release) >"$log" 2>&1 || {
-    tail -n 20 "$log" >&2
-    fail "cmake could not configure the build: see above"
-  }
-  cmake --build "$root/build/release" --parallel "$(nproc)" --target kvd kvctl "${quiet[@]+"${quiet[@]}"}" ||
-    fail 'the build failed: see above'
+  quietly cmake --preset release
+  local make=(cmake --build build/release --parallel "$(nproc)" --target kvd kvctl)
+  if [[ -t 1 ]]; then # its progress is one line that is written over
+    (cd "$root" && "${make[@]}") || fail 'the build failed: see above'
+  else
+    quietly "${make[@]}"
+  fi
+}
+
+# Runs a step of the build, whose output is shown only if it fails.
+quietly() {
+  (cd "$root" && "$@") >"$state/build.log" 2>&1 && return
+  tail -n 30 "$state/build.log" >&2
+  fail "'$*' failed: see above"
 }
 
 # Waits until the cluster has a leader: at most 30 s.
@@ -173,7 +191,7 @@ wait_for_leader() {
 # Shows a command as one would type it, and runs it.
 show() {
   say "  \$ $*"
-  (cd "$root" && "$@") | sed 's/^/  /'
+  (cd "$root" && "$@") 2>&1 | sed 's/^/  /'
 }
 
 up() {
@@ -209,9 +227,9 @@ up() {
 
 greet() {
   say
-  say 'A first PUT through n1, and a GET through n3:'
-  show build/release/kvctl -e 127.0.0.1:7401 put greeting hello
-  show build/release/kvctl -e 127.0.0.1:7403 get greeting
+  say 'A first PUT and GET. Each goes to a server of its own choice; -v tells which one answered:'
+  show build/release/kvctl -v -e 127.0.0.1:7401 put greeting hello
+  show build/release/kvctl -v -e 127.0.0.1:7403 get greeting
   cat <<END
 
 Ready. What to try next:

@@ -7,9 +7,16 @@
 #include <utility>
 
 namespace kv {
+namespace {
+
+constexpr std::uint64_t look_for_room_ticks = 1000 / tick_ms;
+
+}  // namespace
 
 Engine::Engine(asio::io_context& loop, std::unique_ptr<Replica> replica, std::unique_ptr<Wal> wal)
-    : loop_(loop), replica_(std::move(replica)), wal_(std::move(wal)), ticker_(loop) {}
+    : loop_(loop), replica_(std::move(replica)), wal_(std::move(wal)), ticker_(loop) {
+  note_room(wal_->has_spare());
+}
 
 Engine::~Engine() { disk_.join(); }
 
@@ -34,6 +41,8 @@ void Engine::tick() {
     const auto step = std::chrono::milliseconds(tick_ms);
     ticker_.expires_at(late > 10 * step ? now + step : ticker_.expiry() + step);
     replica_->tick();
+    // While the disk is full few writes come along that would show that there is room again.
+    if (!has_room_ && ++ticks_without_room_ % look_for_room_ticks == 0) look_for_room();
     poke();
     tick();
   });
@@ -94,9 +103,40 @@ void Engine::on_written(std::uint64_t write_id, std::exception_ptr error, bool h
     }
     return;
   }
-  replica_->disk_has_room(has_room);
+  note_room(has_room);
   replica_->written(write_id);
   poke();
+}
+
+void Engine::look_for_room() {
+  asio::post(disk_, [this] {
+    std::exception_ptr error;
+    bool has_room = false;
+    try {
+      has_room = wal_->try_spare();
+    } catch (...) {
+      error = std::current_exception();
+    }
+    asio::post(loop_, [this, error, has_room] {
+      if (error) {
+        on_written(0, error, false);
+      } else {
+        note_room(has_room);
+      }
+    });
+  });
+}
+
+void Engine::note_room(bool has_room) {
+  if (has_room != has_room_) {
+    if (has_room) {
+      spdlog::info("the disk has room again: all writes are taken");
+    } else {
+      spdlog::warn("the disk is full: writes that add get NO_SPACE; delete keys, or make room in the data directory");
+    }
+  }
+  has_room_ = has_room;
+  replica_->disk_has_room(has_room);
 }
 
 void Engine::fail(const std::string& text) {

@@ -55,6 +55,8 @@ class Engine {
   void tick();
   void start_write(raft::Write write);
   void on_written(std::uint64_t write_id, std::exception_ptr error, bool has_room);
+  void look_for_room();
+  void note_room(bool has_room);
   void fail(const std::string& text);
 
   asio::io_context& loop_;
@@ -66,6 +68,8 @@ class Engine {
   asio::steady_timer ticker_;
   bool poked_ = false;
   bool stopped_ = false;
+  bool has_room_ = true;
+  std::uint64_t ticks_without_room_ = 0;
   asio::thread_pool disk_{1};  // last: joined before the log it uses goes away
 };
 

@@ -6,7 +6,6 @@
 #include <filesystem>
 #include <fstream>
 #include <iterator>
-#include <regex>
 #include <stdexcept>
 #include <string>
 
@@ -39,6 +38,14 @@ class LogFile {
   std::shared_ptr<spdlog::logger> before_ = spdlog::default_logger();
 };
 
+// Every digit as a 9, so that times can be compared.
+std::string without_time(std::string text) {
+  for (char& c : text) {
+    if (c >= '0' && c <= '9') c = '9';
+  }
+  return text;
+}
+
 TEST_CASE("a line of text has time, level, node and message") {
   const LogFile file;
   set_up_logging({"debug", "text", file.path(), "n1"});
@@ -46,9 +53,10 @@ TEST_CASE("a line of text has time, level, node and message") {
   spdlog::debug("PUT {}", "colour");
   spdlog::trace("not wanted");
   spdlog::error("disk");
-  const std::string time = R"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3})";
-  CHECK(std::regex_match(file.text(), std::regex(time + " info  n1  ready\n" + time + " debug n1  PUT colour\n" +
-                                                 time + " error n1  disk\n")));
+  CHECK(without_time(file.text()) ==
+        "9999-99-99 99:99:99.999 info  n9  ready\n"
+        "9999-99-99 99:99:99.999 debug n9  PUT colour\n"
+        "9999-99-99 99:99:99.999 error n9  disk\n");
 }
 
 TEST_CASE("a program that is no node has no name in its lines") {
@@ -56,23 +64,27 @@ TEST_CASE("a program that is no node has no name in its lines") {
   set_up_logging({"warn", "text", file.path(), ""});
   spdlog::info("not wanted");
   spdlog::warn("slow");
-  CHECK(std::regex_match(file.text(), std::regex(R"([-0-9:. ]{23} warn  slow\n)")));
+  CHECK(without_time(file.text()) == "9999-99-99 99:99:99.999 warn  slow\n");
 }
 
 TEST_CASE("json is an object a line") {
   const LogFile file;
   set_up_logging({"info", "json", file.path(), "n\"1"});
-  spdlog::warn("a \"quoted\" word, a \\, a line\nand \x01; größer; \xff");
-  const std::string line = file.text();
+  spdlog::warn("a \"quoted\" word,\nand größer");
   CHECK(
-      std::regex_search(line, std::regex(R"(^\{"time":"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z","level":"warn",)")));
-  CHECK(line.find(R"("level":"warn","node":"n\"1","message":)") != std::string::npos);
-  CHECK(line.find('\n') == line.size() - 1);
-  CHECK(line.find('\x01') == std::string::npos);
-  CHECK(is_valid_utf8(line));
+      without_time(file.text()) ==
+      R"({"time":"9999-99-99T99:99:99.999Z","level":"warn","node":"n\"9","message":"a \"quoted\" word,\nand größer"})"
+      "\n");
+}
 
-  spdlog::warn("two\nlines: größer");
-  CHECK(file.text().find(R"("message":"two\nlines: größer"})") != std::string::npos);
+TEST_CASE("json stays json whatever is in the message") {
+  const LogFile file;
+  set_up_logging({"info", "json", file.path(), "n1"});
+  spdlog::info("\x01 \xff");
+  const std::string line = file.text();
+  CHECK(is_valid_utf8(line));
+  CHECK(line.find('\x01') == std::string::npos);
+  CHECK(line.find(R"("message":"\\x01 \\xff"})") != std::string::npos);
 }
 
 TEST_CASE("no message can forge a line of text") {

@@ -179,11 +179,12 @@ void Raft::take_write(Output& output) {
   Write write;
   write.id = next_write_++;
   if (new_hard_state) write.hard_state = hard_state_;
-  write.entries = log_.slice(handed_.next(), log_.last_index(), SIZE_MAX);
+  write.entries = log_.slice(handed_.next(), log_.last_index(), config_.max_write_bytes);
   write.commit = commit_;
   writing_ = write.id;
   handed_hard_state_ = hard_state_;
-  handed_ = writing_last_ = log_.last_index();
+  handed_ = handed_ + write.entries.size();
+  writing_last_ = handed_;
   output.write = std::move(write);
 }
 
@@ -192,9 +193,11 @@ void Raft::take_messages(Output& output) {
   const bool earlier_write_under_way = writing_ && !output.write;
   if (earlier_write_under_way) return;  // what waits for the disk leaves with the next write
   if (acknowledgement_) {
-    send_after_.push_back({acknowledgement_->to,
-                           AppendReply{term(), true, acknowledgement_->verified, acknowledgement_->round, {}, {}, {}}});
-    acknowledgement_.reset();
+    // A big batch goes to the disk in parts: what this one covers is acknowledged with it.
+    const Index covered = std::min(acknowledgement_->verified, handed_);
+    send_after_.push_back(
+        {acknowledgement_->to, AppendReply{term(), true, covered, acknowledgement_->round, {}, {}, {}}});
+    if (covered == acknowledgement_->verified) acknowledgement_.reset();
   }
   if (output.write) {
     output.send_after = std::exchange(send_after_, {});

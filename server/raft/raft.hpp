@@ -41,6 +41,7 @@ struct Config {
   std::size_t max_append_bytes = 1 << 20;  // of commands in one message
   std::size_t max_in_flight = 128;         // unanswered messages with entries, a peer
   std::size_t max_in_flight_bytes = 16 << 20;
+  std::size_t max_write_bytes = 8 << 20;   // of commands in one batch for the disk
 };
 
 // What the disk gave back at start.

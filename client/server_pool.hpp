@@ -1,0 +1,94 @@
+// The servers of one cluster, as far as a client knows them: those that the user gave and, learned from INIT_OK,
+// all other members; and the connection to each, kept open for the next request.
+//
+// It finds one that can be asked: by chance, passing over at once those that refuse the connection, and after a
+// moment those that hang. It owns the Links, and must outlive the coroutines that wait in reach(). One thread.
+#pragma once
+
+#include <asio/awaitable.hpp>
+#include <asio/io_context.hpp>
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "client/call.hpp"
+#include "client/link.hpp"
+#include "client/outcome.hpp"
+#include "common/address.hpp"
+#include "common/message.hpp"
+
+namespace kv::client {
+
+class ServerPool {
+ public:
+  struct Server {
+    Address address;
+    bool given = false;  // by the user; the others were learned
+    std::string node;    // once known
+    std::shared_ptr<Link> link;
+    bool welcomed = false;  // what its INIT_OK said has been taken over
+    Clock::time_point avoid_until = Clock::time_point::min();
+    std::string last_failure;
+    std::optional<message::Error> last_refusal;  // of INIT
+  };
+  using ServerPtr = std::shared_ptr<Server>;
+
+  // `connect_step`: how long a connection may take before the next server is tried beside it.
+  ServerPool(asio::io_context& io, std::chrono::milliseconds connect_step, std::uint64_t seed);
+  ~ServerPool();
+  ServerPool(const ServerPool&) = delete;
+  ServerPool& operator=(const ServerPool&) = delete;
+
+  // Begins anew: closes all connections and forgets the members. Servers of any other cluster are not used;
+  // empty: that of the first server that answers is the one.
+  void restart(std::vector<Address> endpoints, std::string cluster);
+  const std::string& cluster() const { return cluster_; }
+  const std::string& leader() const { return leader_; }
+  // One address each. The same server may be there twice, as long as it has not been asked by both.
+  const std::vector<ServerPtr>& servers() const { return servers_; }
+  // Members, as the last INIT_OK told them; before that, addresses.
+  std::size_t member_count() const { return member_count_; }
+
+  // A server that has answered INIT; nullptr when none could be reached, or the call's time is over.
+  asio::awaitable<ServerPtr> reach(std::shared_ptr<Call> call);
+  // The same for one server.
+  asio::awaitable<ServerPtr> reach(std::shared_ptr<Call> call, ServerPtr only);
+  // One that is connected now, or nullptr.
+  ServerPtr connected();
+
+  // The server's connection has failed, or it refused for now: it is asked last for a while.
+  void note_failure(const ServerPtr& server);
+  void avoid(const ServerPtr& server);
+  // A server was there and said that it will be of use later.
+  bool may_come_back() const;
+  // Why none could be reached.
+  Failure no_server() const;
+
+  // The next request connects, and says INIT, again.
+  void close_connections(const std::string& why);
+
+ private:
+  asio::awaitable<ServerPtr> reach_one_of(std::shared_ptr<Call> call, std::vector<ServerPtr> order);
+  std::vector<ServerPtr> in_random_order();
+  void open_link(const ServerPtr& server, Clock::time_point deadline);
+  bool usable(const ServerPtr& server);
+  bool welcome(const ServerPtr& server);
+  void learn_members(const ServerPtr& from);
+
+  asio::io_context& io_;
+  std::chrono::milliseconds connect_step_;
+  std::mt19937_64 random_;
+  std::vector<ServerPtr> servers_;
+  std::string cluster_;
+  std::string leader_;
+  std::size_t member_count_ = 0;
+};
+
+// Not applied, and another server, or the same one a little later, may well say yes.
+bool may_help_to_retry(message::Code code);
+
+}  // namespace kv::client

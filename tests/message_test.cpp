@@ -1,0 +1,488 @@
+// The messages on the wire: the examples of docs/protocol.md to the letter, every other message, values, limits,
+// and everything there and back. What is refused is in message_malformed_test.cpp.
+#include "common/message.hpp"
+
+#include <catch2/catch.hpp>
+#include <random>
+#include <stdexcept>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "common/text.hpp"
+#include "tests/message_frames.hpp"
+
+namespace {
+
+using namespace kv;
+using namespace kv::message;
+using namespace std::string_literals;
+
+constexpr const char* uuid = "6ba7b810-9dad-41d1-80b4-00c04fd430c8";
+
+// Catch prints no variants, so the text of a fault is taken out by hand.
+template <class Message>
+Message good(std::variant<Message, Malformed> decoded) {
+  if (const auto* malformed = std::get_if<Malformed>(&decoded)) FAIL(malformed->text);
+  return std::get<Message>(std::move(decoded));
+}
+
+// `text` is what encode() writes, and it is read as the same again.
+void check_request(const std::string& text, const Request& request) {
+  INFO(text);
+  CHECK(json_of(request) == text);
+  CHECK(good(read_request(text)) == request);
+}
+void check_answer(const std::string& text, const Answer& answer) {
+  INFO(text);
+  CHECK(json_of(answer) == text);
+  CHECK(good(read_answer(text)) == answer);
+}
+void check_peer(const std::string& text, const Peer& peer) {
+  INFO(text);
+  CHECK(json_of(peer) == text);
+  CHECK(good(read_peer(text)) == peer);
+}
+
+template <class Body>
+Request request(std::uint64_t id, Body body) {
+  Request request;
+  request.id = id;
+  request.body = std::move(body);
+  return request;
+}
+template <class Body>
+Answer answer(std::optional<std::uint64_t> id, Body body) {
+  Answer answer;
+  answer.id = id;
+  answer.body = std::move(body);
+  return answer;
+}
+
+TEST_CASE("the protocol's example of INIT") {
+  check_request(R"({"type":"INIT","id":1,"protocol":1,"client":"kvctl 1.0.0"})",
+                request(1, Init{1, "kvctl 1.0.0"}));
+  check_answer(replaced(R"({"type":"INIT_OK","id":1,"protocol":1,"server":"kvd 1.0.0","cluster":"<uuid>",)"
+                        R"("node":"n1","leader":"n2","applied":57,)"
+                        R"("members":[{"node":"n1","address":"127.0.0.1:7401"}]})",
+                        "<uuid>", uuid),
+               answer(1, InitOk{1, "kvd 1.0.0", uuid, "n1", "n2", 57, {{"n1", "127.0.0.1:7401"}}}));
+}
+
+TEST_CASE("the protocol's example of PUT") {
+  check_request(R"({"type":"PUT","id":2,"key":"colour","value":"blue"})",
+                request(2, Put{"colour", "blue", {}, {}}));
+  check_answer(R"({"type":"PUT_OK","id":2,"key":"colour","ts":58})", answer(2, PutOk{"colour", 58}));
+}
+
+TEST_CASE("the protocol's examples of GET") {
+  check_request(R"({"type":"GET","id":3,"key":"colour","ts":58})",
+                request(3, Get{"colour", 58, Consistency::session}));
+  check_answer(R"({"type":"GET_OK","id":3,"key":"colour","value":"blue","ts":58,"applied":61,"node":"n3"})",
+               answer(3, GetOk{"colour", "blue", 58, 61, "n3"}));
+  check_answer(R"({"type":"WAIT_FOR_RESPONSE","id":3,"key":"colour","ts":58,"applied":41,"node":"n3"})",
+               answer(3, WaitForResponse{"colour", 58, 41, "n3"}));
+  // A key that is absent.
+  check_answer(R"({"type":"GET_OK","id":3,"key":"colour","value":null,"ts":0,"applied":61,"node":"n3"})",
+               answer(3, GetOk{"colour", std::nullopt, 0, 61, "n3"}));
+}
+
+TEST_CASE("requests with all their members") {
+  Request put = request(4, Put{"k", "v", 7, WriteSession{uuid, 1, 57}});
+  put.timeout_ms = 250;
+  put.cluster = uuid;
+  check_request(replaced(R"({"type":"PUT","id":4,"key":"k","value":"v","if_ts":7,"session":"<uuid>","seq":1,)"
+                         R"("session_from":57,"timeout_ms":250,"cluster":"<uuid>"})",
+                         "<uuid>", uuid),
+                put);
+  check_request(
+      replaced(R"({"type":"DELETE","id":5,"key":"k","if_ts":0,"session":"<uuid>","seq":2})", "<uuid>", uuid),
+      request(5, Delete{"k", 0, WriteSession{uuid, 2, 0}}));
+  check_request(R"({"type":"GET","id":6,"key":"k","ts":1,"consistency":"linearizable"})",
+                request(6, Get{"k", 1, Consistency::linearizable}));
+  check_request(R"({"type":"GET","id":6,"key":"k","consistency":"local"})",
+                request(6, Get{"k", 0, Consistency::local}));
+  check_request(R"({"type":"STATUS","id":9007199254740991})", request(max_integer, Status{}));
+}
+
+TEST_CASE("the other answers") {
+  check_answer(R"({"type":"DELETE_OK","id":1,"key":"k","ts":9,"found":false})", answer(1, DeleteOk{"k", 9, false}));
+  StatusOk status{"n1", uuid, "leader", 3, "n1", 61, 60, 1, 62, 40, 5, 1000, 2, 3, 4000, "1.0.0", {}};
+  const std::string text = replaced(
+      R"({"type":"STATUS_OK","id":2,"node":"n1","cluster":"<uuid>","role":"leader","term":3,"leader":"n1",)"
+      R"("committed":61,"applied":60,"log_first":1,"log_last":62,"snapshot":40,"keys":5,"bytes":1000,"waiting":2,)"
+      R"("connections":3,"uptime_ms":4000,"version":"1.0.0"})",
+      "<uuid>", uuid);
+  check_answer(text, answer(2, status));
+  status.peers = {{"n2", 62, 10}, {"n3", 58, 2000}};
+  check_answer(replaced(text, R"("1.0.0"})",
+                        R"("1.0.0","peers":[{"node":"n2","match":62,"last_contact_ms":10},)"
+                        R"({"node":"n3","match":58,"last_contact_ms":2000}]})"),
+               answer(2, status));
+}
+
+TEST_CASE("an ERROR has what its code adds, and an id unless none could be read") {
+  check_answer(R"({"type":"ERROR","id":1,"code":"NO_LEADER","message":"try again"})",
+               answer(1, Error{Code::no_leader, "try again", {}, {}, {}, {}}));
+  check_answer(R"({"type":"ERROR","id":1,"code":"TIMEOUT","message":"m","ts":57,"applied":41,"leader":""})",
+               answer(1, Error{Code::timeout, "m", 57, 41, "", {}}));
+  check_answer(R"({"type":"ERROR","code":"CLUSTER_MISMATCH","message":"m","cluster":"c"})",
+               answer(std::nullopt, Error{Code::cluster_mismatch, "m", {}, {}, {}, "c"}));
+}
+
+TEST_CASE("what servers say to each other") {
+  check_peer(replaced(R"({"type":"INIT","role":"peer","protocol":1,"cluster":"","node":"n1","identity":"<uuid>",)"
+                      R"("to":"n2","advertise":"127.0.0.1:7401","peer_advertise":"127.0.0.1:7501"})",
+                      "<uuid>", uuid),
+             PeerInit{1, "", "n1", uuid, "n2", "127.0.0.1:7401", "127.0.0.1:7501"});
+  check_peer(R"({"type":"INIT_OK","protocol":1,"server":"kvd 1.0.0","cluster":"c","node":"n2","identity":"i",)"
+             R"("advertise":"a:1","peer_advertise":"a:2"})",
+             PeerInitOk{1, "kvd 1.0.0", "c", "n2", "i", "a:1", "a:2"});
+  check_peer(
+      R"({"type":"VOTE","term":2,"candidate":"n1","last_index":5,"last_term":1,"pre":true,"transfer":false})",
+      Vote{2, "n1", 5, 1, true, false});
+  check_peer(R"({"type":"VOTE_OK","term":2,"granted":true,"pre":false})", VoteOk{2, true, false});
+  check_peer(R"({"type":"TIMEOUT_NOW","term":2,"leader":"n1"})", TimeoutNow{2, "n1"});
+  check_peer(R"({"type":"ERROR","code":"CLUSTER_MISMATCH","message":"m","cluster":"c"})",
+             Error{Code::cluster_mismatch, "m", {}, {}, {}, "c"});
+}
+
+TEST_CASE("REPLICATION carries commands under a format version") {
+  check_peer(
+      R"({"type":"REPLICATION","term":2,"leader":"n1","prev_index":5,"prev_term":1,"entries":[],"commit":4,"round":9})",
+      Replication{2, "n1", 5, 1, {}, 4, 9});
+  check_peer(
+      replaced(
+          R"({"type":"REPLICATION","term":2,"leader":"n1","prev_index":5,"prev_term":1,"entries":[)"
+          R"({"term":2,"index":6,"command":{"type":"NOOP","v":1}},)"
+          R"({"term":2,"index":7,"command":{"type":"PUT","v":1,"key":"k","value":"v","session":"<uuid>","seq":1}},)"
+          R"({"term":2,"index":8,"command":{"type":"DELETE","v":1,"key":"k","if_ts":7}},)"
+          R"({"term":2,"index":9,"command":{"type":"MEMBERS","v":1,"cluster":"<uuid>","members":[)"
+          R"({"node":"n1","identity":"i","peer_address":"a:2","client_address":"a:1"}]}}],"commit":4,"round":9})",
+          "<uuid>", uuid),
+      Replication{2,
+                  "n1",
+                  5,
+                  1,
+                  {{2, 6, Noop{}},
+                   {2, 7, Put{"k", "v", {}, WriteSession{uuid, 1, 0}}},
+                   {2, 8, Delete{"k", 7, {}}},
+                   {2, 9, Members{uuid, {{"n1", "i", "a:2", "a:1"}}}}},
+                  4,
+                  9});
+  check_peer(R"({"type":"REPLICATION_OK","term":2,"success":true,"match":6,"round":9})",
+             ReplicationOk{2, true, 6, 9, 0, 0, 0});
+  check_peer(
+      R"({"type":"REPLICATION_OK","term":2,"success":false,"match":0,"round":9,"rejected":5,"hint_index":3,"hint_term":1})",
+      ReplicationOk{2, false, 0, 9, 5, 3, 1});
+}
+
+TEST_CASE("FORWARD carries a request to the leader, and FORWARD_OK its answer back") {
+  check_peer(
+      R"({"type":"FORWARD","number":7,"term":2,"timeout_ms":5000,"request":{"type":"PUT","key":"k","value":"v"}})",
+      Forward{7, 2, 5000, Put{"k", "v", {}, {}}});
+  check_peer(R"({"type":"FORWARD","number":8,"term":2,"timeout_ms":100,"request":{"type":"READ_INDEX"}})",
+             Forward{8, 2, 100, ReadIndex{}});
+  check_peer(R"({"type":"FORWARD_OK","number":7,"answer":{"type":"PUT_OK","key":"k","ts":58}})",
+             ForwardOk{7, PutOk{"k", 58}});
+  check_peer(R"({"type":"FORWARD_OK","number":8,"answer":{"type":"READ_INDEX_OK","index":58}})",
+             ForwardOk{8, ReadIndexOk{58}});
+  check_peer(R"({"type":"FORWARD_OK","number":9,"answer":{"type":"ERROR","code":"NO_LEADER","message":"m"}})",
+             ForwardOk{9, Error{Code::no_leader, "m", {}, {}, {}, {}}});
+}
+
+TEST_CASE("names of codes, consistencies and types") {
+  for (const char* name :
+       {"BAD_REQUEST", "TOO_LARGE", "CONFLICT", "NO_LEADER", "TIMEOUT", "UNKNOWN_OUTCOME", "SESSION_EXPIRED",
+        "COMPACTED", "CLUSTER_MISMATCH", "NO_SPACE", "OVERLOADED", "SHUTTING_DOWN"}) {
+    REQUIRE(code_named(name));
+    CHECK(name_of(*code_named(name)) == name);
+  }
+  CHECK_FALSE(code_named("bad_request"));
+  for (const char* name : {"session", "linearizable", "local"}) CHECK(name_of(*consistency_named(name)) == name);
+  CHECK_FALSE(consistency_named(""));
+  CHECK(type_of(request(1, Get{})) == "GET");
+  CHECK(type_of(answer(1, WaitForResponse{})) == "WAIT_FOR_RESPONSE");
+  CHECK(type_of(Peer(PeerInit{})) == "INIT");
+}
+
+// ---- Values --------------------------------------------------------------------------------------------
+
+TEST_CASE("a value is text if it can be, unless base64 is shorter") {
+  const auto put_of = [](const std::string& value) { return json_of(request(1, Put{"k", value, {}, {}})); };
+  const auto as_text = [&](const std::string& value) {
+    return put_of(value).find("\"value\":") != std::string::npos;
+  };
+
+  CHECK(as_text(""));
+  CHECK(as_text("größer"));
+  CHECK_FALSE(as_text("\xff"));
+  CHECK_FALSE(as_text("cut \xc3"));
+  CHECK(as_text("\0"s));  // \u0000 is six bytes, base64's four and a longer name eleven
+  CHECK_FALSE(as_text(std::string(4, '\0')));
+  CHECK(as_text(std::string(8, '\n')));  // 16 bytes escaped; base64 has 12, and 7 more for the name
+  // 42 quotes are 84 bytes escaped; base64 has 56 and 7. With ever more plain letters there is a tie, which is
+  // text.
+  const auto lengths = [](std::size_t quotes, std::size_t letters) {
+    const std::size_t bytes = quotes + letters;
+    return std::pair{bytes + quotes, (bytes + 2) / 3 * 4 + 7};
+  };
+  CHECK(lengths(30, 60) == std::pair<std::size_t, std::size_t>{120, 127});
+  CHECK(lengths(37, 53) == std::pair<std::size_t, std::size_t>{127, 127});
+  CHECK(as_text(std::string(37, '"') + std::string(53, 'x')));
+  CHECK_FALSE(as_text(std::string(38, '"') + std::string(52, 'x')));
+}
+
+TEST_CASE("either form of a value is read") {
+  const auto value_of = [](const std::string& member) {
+    return std::get<Put>(good(read_request(R"({"type":"PUT","id":1,"key":"k",)" + member + "}")).body).value;
+  };
+  CHECK(value_of(R"("value":"blue")") == "blue");
+  CHECK(value_of(R"("value":"")").empty());
+  CHECK(value_of(R"("value":"\u0000\n\"\\\/\u20ac\ud83d\ude00")") == "\0\n\"\\/€😀"s);
+  CHECK(value_of(R"("value_base64":"Ymx1ZQ==")") == "blue");
+  CHECK(value_of(R"("value_base64":"")").empty());
+  CHECK(value_of(R"("value_base64":"/w==")") == "\xff");
+  const auto get_ok = [](const std::string& member) {
+    return std::get<GetOk>(
+        good(read_answer(R"({"type":"GET_OK","id":1,"key":"k","ts":1,"applied":1,)" + member + "}")).body);
+  };
+  CHECK(get_ok(R"("value_base64":"/w==")").value == "\xff");
+  CHECK(get_ok(R"("value":null)").value == std::nullopt);
+}
+
+TEST_CASE("a key may have any character") {
+  const std::string key = "\0\x1f\x7f\"\\/ é€😀\xef\xbf\xbf"s;
+  const std::string text = json_of(request(1, Get{key, 0, {}}));
+  CHECK(text.find("\\u0000\\u001F") != std::string::npos);
+  CHECK(std::get<Get>(good(read_request(text)).body).key == key);
+}
+
+TEST_CASE("strings that are not UTF-8: a key is refused, others are escaped") {
+  CHECK_THROWS_AS(json_of(request(1, Get{"\xff", 0, {}})), std::invalid_argument);
+  CHECK(json_of(answer(1, Error{Code::no_space, "disk \xff", {}, {}, {}, {}})) ==
+        R"({"type":"ERROR","id":1,"code":"NO_SPACE","message":"disk \\xff"})");
+  // The encoder is as good as new after that.
+  CHECK(json_of(request(1, Status{})) == R"({"type":"STATUS","id":1})");
+}
+
+// ---- Limits, each at its edge --------------------------------------------------------------------------
+
+TEST_CASE("limits that just hold") {
+  CHECK(good(read_request(R"({"type":"GET","id":1,"key":")" + std::string(max_key_bytes, 'k') + R"("})")).id == 1);
+  CHECK(good(read_request(R"({"type":"PUT","id":1,"key":"k","value":"12345"})", {5})).id == 1);
+  CHECK(good(read_request(R"({"type":"PUT","id":1,"key":"k","value_base64":"MTIzNDU="})", {5})).id == 1);
+  CHECK(good(read_request(json_of(request(1, Put{"k", std::string(max_value_bytes, 'v'), {}, {}})))).id == 1);
+  CHECK(good(read_request(R"({"type":"STATUS","id":9007199254740991})")).id == max_integer);
+  // The message itself is the first level.
+  CHECK(good(read_request(R"({"type":"STATUS","id":1,"x":)" + std::string(31, '[') + std::string(31, ']') + "}"))
+            .id == 1);
+}
+
+TEST_CASE("servers take values of any size from each other") {
+  const Put put{"k", std::string(max_value_bytes + 1, 'v'), {}, {}};
+  CHECK(good(read_peer(json_of(Peer(Forward{1, 2, 5000, put})))) == Peer(Forward{1, 2, 5000, put}));
+  CHECK(good(read_answer(json_of(answer(1, GetOk{"k", put.value, 1, 1, "n1"})))).id == 1);
+}
+
+TEST_CASE("a time-out of years is cut to a day") {
+  const std::string text = R"({"type":"STATUS","id":1,"timeout_ms":9007199254740991})";
+  CHECK(good(read_request(text)).timeout_ms == max_timeout_ms);
+  const std::string forward =
+      R"({"type":"FORWARD","number":1,"term":2,"timeout_ms":9007199254740991,"request":{"type":"READ_INDEX"}})";
+  CHECK(std::get<Forward>(good(read_peer(forward))).timeout_ms == max_timeout_ms);
+}
+
+// ---- What a reader must put up with --------------------------------------------------------------------
+
+TEST_CASE("members may come in any order, with blanks between") {
+  const Request put = request(2, Put{"colour", "blue", {}, {}});
+  for (const char* text : {
+           R"({"id":2,"key":"colour","value":"blue","type":"PUT"})",
+           R"({"value":"blue","type":"PUT","key":"colour","id":2})",
+           R"({ "type": "PUT", "id": 2, "key": "colour", "value": "blue" })",
+           "\t{\r\n\"type\"\n:\n\"PUT\",\"id\":2 ,\"key\":\"colour\",\"value\":\"blue\"}\n ",
+           R"({"\u0074ype":"P\u0055T","\u0069d":2,"k\u0065y":"colour","v\u0061lue":"blue"})",
+           R"({"x":{"type":"GET","id":9},"type":"PUT","id":2,"key":"colour","value":"blue"})",
+       }) {
+    INFO(text);
+    CHECK(good(read_request(text)) == put);
+  }
+}
+
+TEST_CASE("members that are not known are ignored, whatever is in them") {
+  for (const char* value : {"null", "true", "-1.5e300", "\"text\"", "[]", "{}", R"([1,[{"a":[]}],null])",
+                            R"({"type":"GET","id":7,"key":"other","x":{"x":{"x":1}}})", R"([{"id":7},{"id":7}])"}) {
+    const std::string member = ",\"new\":"s + value;
+    INFO(value);
+    CHECK(good(read_request(R"({"type":"GET","id":3,"key":"k")" + member + "}")) == request(3, Get{"k", 0, {}}));
+    const Peer peer = Replication{1, "n1", 0, 0, {{1, 1, Put{"k", "v", {}, {}}}, {1, 2, Noop{}}}, 0, 1};
+    // In every object of a message, before and behind the members that are known.
+    CHECK(good(read_peer(replaced(json_of(peer), "}", member + "}"))) == peer);
+    CHECK(good(read_peer(replaced(json_of(peer), "\"term\"", member.substr(1) + ",\"term\""))) == peer);
+  }
+}
+
+TEST_CASE("members of other messages, and roles that mean nothing here, are unknown members") {
+  CHECK(good(read_request(R"({"type":"STATUS","id":1,"key":5,"value":[],"role":"peer"})")) == request(1, Status{}));
+  CHECK(good(read_request(R"({"type":"INIT","id":1,"protocol":1,"role":"client"})")) == request(1, Init{1, ""}));
+}
+
+TEST_CASE("an INIT of another version is decoded, so that it can be refused with reason") {
+  CHECK(good(read_request(R"({"type":"INIT","id":1,"protocol":2})")) == request(1, Init{2, ""}));
+  CHECK(std::get<PeerInit>(
+            good(read_peer(
+                R"({"type":"INIT","protocol":7,"role":"peer","cluster":"","node":"n1","identity":"i","to":"n2"})")))
+            .protocol == 7);
+}
+
+// ---- There and back ------------------------------------------------------------------------------------
+
+class RandomMessages {
+ public:
+  explicit RandomMessages(unsigned seed) : random_(seed) {}
+
+  std::uint64_t number() { return random_() >> 11 >> (random_() % 53); }
+  bool yes() { return random_() % 2 == 0; }
+  // Any bytes: short or long, plain or not.
+  std::string bytes() {
+    std::string text(random_() % (yes() ? 20 : 300), '\0');
+    const auto kind = random_() % 3;
+    for (char& c : text) {
+      c = static_cast<char>(kind == 0 ? random_() : kind == 1 ? random_() % 128 : 'a' + random_() % 26);
+    }
+    return text;
+  }
+  std::string text() {
+    static constexpr const char* pieces[] = {"a", "B", "\"", "\\", "\n",   "\x01",    "/",
+                                             " ", "é", "€",  "😀",  "\x7f", "12345678"};
+    std::string text;
+    for (std::size_t n = random_() % 30; n > 0; --n) {
+      text += pieces[random_() % std::size(pieces)];
+      if (random_() % 20 == 0) text += '\0';
+    }
+    return text;
+  }
+  std::string key() { return "k" + text(); }
+  std::optional<std::uint64_t> maybe_number() { return yes() ? std::optional(number()) : std::nullopt; }
+  std::optional<WriteSession> maybe_session() {
+    if (yes()) return std::nullopt;
+    return WriteSession{new_uuid(), number() % max_integer + 1, number()};
+  }
+  Put put() { return {key(), bytes(), maybe_number(), maybe_session()}; }
+  Delete del() { return {key(), maybe_number(), maybe_session()}; }
+  Error error() {
+    Error error{static_cast<Code>(random_() % 12), text(), maybe_number(), maybe_number(), {}, {}};
+    if (yes()) error.leader = text();
+    if (yes()) error.cluster = text();
+    return error;
+  }
+
+  Request request() {
+    Request request;
+    request.id = number();
+    if (yes()) request.timeout_ms = number() % (max_timeout_ms + 1);
+    if (yes()) request.cluster = text();
+    switch (random_() % 4) {
+      case 0:
+        request.body = put();
+        break;
+      case 1:
+        request.body = del();
+        break;
+      case 2:
+        request.body = Get{key(), number(), static_cast<Consistency>(random_() % 3)};
+        break;
+      default:
+        request.body = Init{number(), text()};
+    }
+    return request;
+  }
+
+  Answer answer() {
+    Answer answer;
+    answer.id = number();
+    switch (random_() % 5) {
+      case 0:
+        answer.body = GetOk{key(), yes() ? std::optional(bytes()) : std::nullopt, number(), number(), text()};
+        break;
+      case 1:
+        answer.body = DeleteOk{key(), number(), yes()};
+        break;
+      case 2:
+        answer.body =
+            InitOk{number(), text(), text(), text(), text(), number(), {{text(), text()}, {text(), text()}}};
+        break;
+      case 3:
+        answer.body = WaitForResponse{key(), number(), number(), text()};
+        break;
+      default:
+        answer.body = error();
+    }
+    return answer;
+  }
+
+  Peer peer() {
+    switch (random_() % 4) {
+      case 0:
+        return Forward{number(), number(), number() % max_timeout_ms, put()};
+      case 1:
+        return ForwardOk{number(), error()};
+      case 2:
+        return ReplicationOk{number(), yes(), number(), number(), number(), number(), number()};
+      default: {
+        Replication replication{number(), text(), number(), number(), {}, number(), number()};
+        for (std::size_t n = random_() % 5; n > 0; --n) {
+          replication.entries.push_back({number(), number(), put()});
+          replication.entries.push_back({number(), number(), del()});
+          replication.entries.push_back({number(), number(), Members{text(), {{text(), text(), text(), text()}}}});
+        }
+        return replication;
+      }
+    }
+  }
+
+ private:
+  std::mt19937_64 random_;
+};
+
+TEST_CASE("any message is read as it was written") {
+  RandomMessages random(GENERATE(1u, 2u, 3u, 4u));
+  for (int i = 0; i < 500; ++i) {
+    const Request request = random.request();
+    const Answer answer = random.answer();
+    const Peer peer = random.peer();
+    INFO(json_of(request));
+    INFO(json_of(answer));
+    INFO(json_of(peer));
+    CHECK(good(read_request(json_of(request))) == request);
+    CHECK(good(read_answer(json_of(answer))) == answer);
+    CHECK(good(read_peer(json_of(peer))) == peer);
+  }
+}
+
+TEST_CASE("a string means the same however its characters are written") {
+  static constexpr std::pair<const char*, const char*> characters[] = {
+      {"a", R"(\u0061)"},    {"\"", R"(\")"},    {"\\", R"(\\)"},    {"/", R"(\/)"},           {"\n", R"(\n)"},
+      {"\x1f", R"(\u001f)"}, {"é", R"(\u00E9)"}, {"€", R"(\u20ac)"}, {"😀", R"(\uD83D\ude00)"},
+  };
+  std::mt19937 random(GENERATE(1u, 2u, 3u, 4u));
+  for (int i = 0; i < 500; ++i) {
+    std::string text;
+    std::string json;
+    for (std::size_t n = random() % 40 + 1; n > 0; --n) {
+      const auto& [plain, escaped] = characters[random() % std::size(characters)];
+      const bool must = std::string_view("\"\\\n\x1f").find(plain[0]) != std::string_view::npos;
+      // Mostly plain ones, so that there are long runs between the escapes.
+      const bool escape = random() % 8 == 0;
+      if (must && !escape) continue;
+      text += plain;
+      json += escape ? escaped : plain;
+    }
+    INFO(json);
+    CHECK(std::get<Get>(good(read_request(R"({"type":"GET","id":1,"key":"k)" + json + "\"}")).body).key ==
+          "k" + text);
+  }
+}
+
+}  // namespace

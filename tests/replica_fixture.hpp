@@ -1,0 +1,429 @@
+// A small cluster in memory, for the tests of the replica: real Replica objects, links that deliver in order and
+// can be held or cut, disks whose writes end when they are let, and restarts from what was durable.
+//
+// Nothing happens by itself: run() lets everything happen that needs no time, tick() lets time pass. What holds
+// whatever a test does is checked here: one final answer for a request, no PUT_OK before a majority has the
+// write on disk, and no two servers that keep each other busy for ever.
+#pragma once
+
+#include <algorithm>
+#include <catch2/catch.hpp>
+#include <deque>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "server/replica.hpp"
+
+namespace kv::replica_test {
+
+using Body = decltype(message::Request::body);
+using AnswerBody = decltype(message::Answer::body);
+
+inline message::Put put(std::string key, std::string value) {
+  return {std::move(key), std::move(value), {}, {}};
+}
+inline message::Delete erase(std::string key) {
+  return {std::move(key), {}, {}};
+}
+inline message::Get get(std::string key, std::uint64_t ts = 0) {
+  return {std::move(key), ts, {}};
+}
+inline message::Get linearizable(std::string key) {
+  return {std::move(key), 0, message::Consistency::linearizable};
+}
+inline message::Get local(std::string key, std::uint64_t ts = 0) {
+  return {std::move(key), ts, message::Consistency::local};
+}
+
+// What matters of an answer: "PUT_OK 3", "GET_OK blue@3", "GET_OK absent", "ERROR NO_LEADER", …
+inline std::string describe(const AnswerBody& body) {
+  if (const auto* put_ok = std::get_if<message::PutOk>(&body)) return "PUT_OK " + std::to_string(put_ok->ts);
+  if (const auto* delete_ok = std::get_if<message::DeleteOk>(&body)) {
+    return "DELETE_OK " + std::to_string(delete_ok->ts) + (delete_ok->found ? " found" : " absent");
+  }
+  if (const auto* get_ok = std::get_if<message::GetOk>(&body)) {
+    return get_ok->value ? "GET_OK " + *get_ok->value + "@" + std::to_string(get_ok->ts) : "GET_OK absent";
+  }
+  if (const auto* error = std::get_if<message::Error>(&body)) return "ERROR " + std::string(name_of(error->code));
+  if (std::holds_alternative<message::WaitForResponse>(body)) return "WAIT_FOR_RESPONSE";
+  return std::holds_alternative<message::InitOk>(body) ? "INIT_OK" : "STATUS_OK";
+}
+
+inline bool is_answer(const PeerMessage& message) {
+  if (std::holds_alternative<message::ForwardOk>(message.body)) return true;
+  const auto* raft_message = std::get_if<raft::Message>(&message.body);
+  return raft_message && (std::holds_alternative<raft::VoteReply>(*raft_message) ||
+                          std::holds_alternative<raft::AppendReply>(*raft_message));
+}
+
+struct Options {
+  std::size_t size = 3;
+  bool formed = true;  // the cluster has been formed by n1, which leads
+  std::string preferred_leader = {};
+  std::map<std::string, std::uint32_t> delay_ticks = {};
+  ReplicaLimits limits = {};
+};
+
+inline constexpr std::uint32_t heartbeat_ticks = 3;
+inline constexpr std::uint32_t election_ticks = 20;
+
+class Cluster {
+ public:
+  explicit Cluster(Options options = {}) : options_(std::move(options)) {
+    for (std::size_t i = 1; i <= options_.size; ++i) {
+      const std::string name = "n" + std::to_string(i);
+      names_.push_back(name);
+      nodes_[name].self = {name, "identity of " + name, name + ":7501", name + ":7401"};
+    }
+    if (!options_.formed) return;
+    for (const auto& name : names_) start(name);
+    elect("n1");
+  }
+
+  Replica& operator[](const std::string& name) { return *nodes_.at(name).replica; }
+
+  // ---- Clients
+
+  ClientId client(const std::string& node) {
+    clients_[next_client_] = node;
+    return next_client_++;
+  }
+
+  // Returns the request's id, which no other request of the test has. Nothing has happened yet: see run().
+  std::uint64_t ask(ClientId client, Body body, std::optional<std::uint64_t> timeout_ms = {},
+                    std::string cluster = {}) {
+    const std::uint64_t id = next_id_++;
+    asked_[id] = client;
+    (*this)[clients_.at(client)].request(client, {id, timeout_ms, std::move(cluster), std::move(body)});
+    return id;
+  }
+
+  // Asks, lets happen what needs no time, and says what was answered.
+  std::string at_once(ClientId client, Body body) {
+    const std::uint64_t id = ask(client, std::move(body));
+    run();
+    return said(id);
+  }
+
+  void gone(ClientId client) {
+    (*this)[clients_.at(client)].client_gone(client);
+    clients_.erase(client);
+  }
+
+  bool is_connected(ClientId client) const { return clients_.contains(client); }
+
+  // All answers to the request so far, as "WAIT_FOR_RESPONSE, GET_OK blue@3".
+  std::string said(std::uint64_t id) const {
+    const auto found = answers_.find(id);
+    if (found == answers_.end()) return "nothing yet";
+    std::string text;
+    for (const AnswerBody& body : found->second) text += (text.empty() ? "" : ", ") + describe(body);
+    return text;
+  }
+
+  template <class T>
+  T last(std::uint64_t id) const {
+    INFO("request " << id << ": " << said(id));
+    REQUIRE(answers_.contains(id));
+    REQUIRE(std::holds_alternative<T>(answers_.at(id).back()));
+    return std::get<T>(answers_.at(id).back());
+  }
+
+  // The most that one turn's answers held of values, so far.
+  std::size_t most_answer_bytes() const { return most_answer_bytes_; }
+
+  // ---- Time
+
+  // All that needs no time: messages, disk writes, answers.
+  void run() {
+    for (int turns = 0; turn(); ++turns) REQUIRE(turns < 10'000);
+  }
+
+  void tick(std::uint64_t ticks = 1) {
+    for (std::uint64_t i = 0; i < ticks; ++i) {
+      for (auto& [name, node] : nodes_) {
+        if (is_awake(node)) node.replica->tick();
+      }
+      run();
+    }
+  }
+
+  // Lets time pass until `name` leads and all that it reaches know. Nobody else's candidacy is heard meanwhile.
+  void elect(const std::string& name) {
+    only_candidate_ = name;
+    for (int ticks = 0; !(*this)[name].raft().leads(); ++ticks) {
+      REQUIRE(ticks < 1000);
+      tick();
+    }
+    tick(heartbeat_ticks);
+    only_candidate_.clear();
+  }
+
+  // ---- Servers and their disks
+
+  void start(const std::string& name) {
+    Node& node = nodes_.at(name);
+    ReplicaConfig config;
+    config.self = node.self;
+    config.names = names_;
+    config.new_cluster = "cluster of " + name + ", start " + std::to_string(++starts_);
+    config.server = "kvd test";
+    config.preferred_leader = options_.preferred_leader;
+    config.heartbeat_ticks = heartbeat_ticks;
+    config.election_ticks = election_ticks;
+    if (options_.delay_ticks.contains(name)) config.delay_ticks = options_.delay_ticks.at(name);
+    config.seed = 0x9e3779b97f4a7c15 * starts_;
+    config.limits = options_.limits;
+    node.replica = std::make_unique<Replica>(
+        std::move(config), ReplicaRestored{node.disk.hard_state, node.disk.entries, node.disk.commit});
+  }
+
+  // As with kill -9 and a power failure at once: what was not durable is gone.
+  void crash(const std::string& name) {
+    nodes_.at(name).replica.reset();
+    nodes_.at(name).disk.under_way.reset();
+    for (auto& other : names_) drop_links(name, other);
+    std::erase_if(clients_, [&](const auto& item) { return item.second == name; });
+  }
+
+  void restart(const std::string& name) {
+    crash(name);
+    start(name);
+    run();
+  }
+
+  // Its data directory is emptied: it comes back with another identity.
+  void wipe(const std::string& name) {
+    crash(name);
+    nodes_.at(name).disk = {};
+    nodes_.at(name).self.identity += ", wiped";
+  }
+
+  void move_to(const std::string& name, const std::string& address) {
+    crash(name);
+    nodes_.at(name).self.client_address = address;
+    start(name);
+    run();
+  }
+
+  void stall_disk(const std::string& name) { nodes_.at(name).disk.stalled = true; }
+  void release_disk(const std::string& name) { nodes_.at(name).disk.stalled = false; }
+  // As SIGSTOP does: no time passes for it, nothing reaches it or leaves it.
+  void sleep(const std::string& name) { nodes_.at(name).asleep = true; }
+  void wake(const std::string& name) { nodes_.at(name).asleep = false; }
+
+  std::uint64_t durable_copies(std::uint64_t position) const {
+    std::map<raft::Term, std::uint64_t> copies;
+    std::uint64_t most = 0;
+    for (const auto& [name, node] : nodes_) {
+      if (node.disk.entries.size() < position) continue;
+      most = std::max(most, ++copies[node.disk.entries[position - 1].term]);
+    }
+    return most;
+  }
+
+  // ---- Links
+
+  // Both ends learn of it at once, and what was on its way is lost.
+  void cut(const std::string& a, const std::string& b) {
+    cut_.insert({a, b});
+    drop_links(a, b);
+  }
+  void heal(const std::string& a, const std::string& b) { cut_.erase({a, b}); }
+  // The links break and are opened again.
+  void relink(const std::string& a, const std::string& b) {
+    drop_links(a, b);
+    run();
+  }
+  // What `from` says to `to` is on its way and does not arrive; nobody notices.
+  void hold(const std::string& from, const std::string& to) { held_.insert({from, to}); }
+  void release(const std::string& from, const std::string& to) { held_.erase({from, to}); }
+  void hold_all(const std::string& name) {
+    for (const auto& other : names_) held_.insert({{name, other}, {other, name}});
+  }
+  void release_all(const std::string& name) {
+    for (const auto& other : names_) release(name, other), release(other, name);
+  }
+  // The end of all faults: everything runs, and sees everything.
+  void heal_everything() {
+    cut_.clear();
+    held_.clear();
+    for (auto& [name, node] : nodes_) {
+      node.asleep = node.disk.stalled = false;
+      if (!node.replica) start(name);
+    }
+  }
+  // Why the last attempt to link the two failed; empty if none has.
+  std::string refusal(const std::string& from, const std::string& to) const {
+    const auto found = refusals_.find({from, to});
+    return found == refusals_.end() ? "" : found->second;
+  }
+  void hand_over(const std::string& to, const std::string& from, PeerMessage message) {
+    message.peer = raft::NodeId(from);
+    (*this)[to].receive(std::move(message));
+  }
+
+ private:
+  using Pair = std::pair<std::string, std::string>;
+  struct Disk {
+    raft::HardState hard_state;
+    std::vector<raft::Entry> entries;
+    raft::Index commit;
+    std::optional<raft::Write> under_way;
+    bool stalled = false;
+  };
+  struct Node {
+    command::Member self;
+    Disk disk;
+    std::unique_ptr<Replica> replica;  // null: it does not run
+    bool asleep = false;
+  };
+  // One connection: the first of the pair has dialled the second, asks there and gets the answers there.
+  struct Link {
+    std::deque<PeerMessage> asked;
+    std::deque<PeerMessage> answered;
+  };
+
+  static bool is_awake(const Node& node) { return node.replica && !node.asleep; }
+
+  bool turn() {
+    bool busy = false;
+    for (const auto& a : names_) {
+      for (const auto& b : names_) busy |= open_link(a, b);
+    }
+    for (const auto& a : names_) {
+      for (const auto& b : names_) busy |= deliver(a, b);
+    }
+    for (const auto& name : names_) busy |= take_effects(name);
+    for (const auto& name : names_) busy |= finish_write(nodes_.at(name));
+    return busy;
+  }
+
+  bool open_link(const std::string& from, const std::string& to) {
+    Node& dialling = nodes_.at(from);
+    Node& listening = nodes_.at(to);
+    if (from == to || links_.contains({from, to}) || !is_awake(dialling) || !is_awake(listening)) return false;
+    if (cut_.contains({from, to}) || cut_.contains({to, from})) return false;
+    if (held_.contains({from, to}) || held_.contains({to, from})) return false;
+    const Roster& ours = dialling.replica->roster();
+    const Roster& theirs = listening.replica->roster();
+    const message::PeerInit init{
+        protocol_version,           ours.cluster(),          from, ours.self().identity, to,
+        ours.self().client_address, ours.self().peer_address};
+    const message::PeerInitOk ok{protocol_version,          "kvd test",
+                                 theirs.cluster(),          to,
+                                 theirs.self().identity,    theirs.self().client_address,
+                                 theirs.self().peer_address};
+    auto error = theirs.check(init);
+    if (!error) error = ours.check(to, ok);
+    refusals_[{from, to}] = error ? error->message : "";
+    if (error) return false;
+    links_[{from, to}];
+    dialling.replica->link_up(ok);
+    return true;
+  }
+
+  void drop_links(const std::string& a, const std::string& b) {
+    for (const Pair& pair : {Pair{a, b}, Pair{b, a}}) {
+      if (links_.erase(pair) == 0) continue;
+      if (auto& replica = nodes_.at(pair.first).replica) replica->link_down(pair.second);
+    }
+  }
+
+  bool deliver(const std::string& from, const std::string& to) {
+    const auto found = links_.find({from, to});
+    if (found == links_.end()) return false;
+    const bool asked = hand_over_all(found->second.asked, from, to);
+    return hand_over_all(found->second.answered, to, from) || asked;
+  }
+
+  bool hand_over_all(std::deque<PeerMessage>& queue, const std::string& from, const std::string& to) {
+    if (queue.empty() || held_.contains({from, to}) || !is_awake(nodes_.at(to))) return false;
+    for (PeerMessage& message : std::exchange(queue, {})) hand_over(to, from, std::move(message));
+    return true;
+  }
+
+  bool take_effects(const std::string& name) {
+    Node& node = nodes_.at(name);
+    if (!is_awake(node)) return false;
+    Effects effects = node.replica->take_effects();
+    const bool busy = effects.write || !effects.send.empty() || !effects.answers.empty();
+    if (effects.write) {
+      REQUIRE(!node.disk.under_way);
+      node.disk.under_way = std::move(effects.write);
+    }
+    for (PeerMessage& message : effects.send) send(name, std::move(message));
+    std::size_t bytes = 0;
+    for (ClientAnswer& answer : effects.answers) {
+      const auto* ok = std::get_if<message::GetOk>(&answer.answer.body);
+      if (ok && ok->value) bytes += ok->value->size();
+      note(std::move(answer));
+    }
+    most_answer_bytes_ = std::max(most_answer_bytes_, bytes);
+    return busy;
+  }
+
+  void send(const std::string& from, PeerMessage message) {
+    const auto* raft_message = std::get_if<raft::Message>(&message.body);
+    const bool stands = raft_message && std::holds_alternative<raft::VoteRequest>(*raft_message);
+    if (stands && !only_candidate_.empty() && from != only_candidate_) return;
+    const std::string to = message.peer.name;
+    const bool answers = is_answer(message);
+    // As server/peers.cpp does: whatever connection is there now takes it.
+    const auto link = links_.find(answers ? Pair{to, from} : Pair{from, to});
+    if (link != links_.end()) (answers ? link->second.answered : link->second.asked).push_back(std::move(message));
+  }
+
+  void note(ClientAnswer answer) {
+    if (!clients_.contains(answer.client)) return;
+    REQUIRE(answer.answer.id.has_value());
+    const std::uint64_t id = *answer.answer.id;
+    INFO("request " << id << ", already answered: " << said(id) << "; now " << describe(answer.answer.body));
+    REQUIRE(asked_.at(id) == answer.client);
+    auto& answers = answers_[id];
+    REQUIRE((answers.empty() || std::holds_alternative<message::WaitForResponse>(answers.back())));
+    if (const auto* ok = std::get_if<message::PutOk>(&answer.answer.body)) {
+      REQUIRE(durable_copies(ok->ts) >= names_.size() / 2 + 1);
+    }
+    answers.push_back(std::move(answer.answer.body));
+  }
+
+  static bool finish_write(Node& node) {
+    if (!is_awake(node) || !node.disk.under_way || node.disk.stalled) return false;
+    const raft::Write write = *std::exchange(node.disk.under_way, std::nullopt);
+    Disk& disk = node.disk;
+    if (write.hard_state) disk.hard_state = *write.hard_state;
+    for (const raft::Entry& entry : write.entries) {
+      REQUIRE(entry.index.value <= disk.entries.size() + 1);
+      disk.entries.resize(entry.index.value - 1);
+      disk.entries.push_back(entry);
+    }
+    disk.commit = std::max(disk.commit, std::min(write.commit, raft::Index(disk.entries.size())));
+    node.replica->written(write.id);
+    return true;
+  }
+
+  Options options_;
+  std::vector<std::string> names_;
+  std::map<std::string, Node> nodes_;
+  std::map<Pair, Link> links_;  // those that are open
+  std::set<Pair> cut_;
+  std::set<Pair> held_;
+  std::map<Pair, std::string> refusals_;
+  std::string only_candidate_;
+  std::map<ClientId, std::string> clients_;
+  std::map<std::uint64_t, ClientId> asked_;
+  std::map<std::uint64_t, std::vector<AnswerBody>> answers_;
+  ClientId next_client_ = 1;
+  std::uint64_t next_id_ = 1;
+  std::uint64_t starts_ = 0;
+  std::size_t most_answer_bytes_ = 0;
+};
+
+}  // namespace kv::replica_test
