@@ -164,6 +164,9 @@ LineEditor::Event LineEditor::read(const std::string& prompt, std::string& line)
   s.interrupted = false;
   s.reading = true;
   int count = 0;
+  // libedit would show the prompt first and only then leave the line mode, in which a Ctrl-D that was typed in
+  // between is lost.
+  ::el_set(s.editor, EL_PREP_TERM, 1);
   const char* text = s.terminated ? nullptr : ::el_gets(s.editor, &count);
   s.reading = false;
   if (s.terminated) return Event::terminated;

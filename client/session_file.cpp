@@ -76,14 +76,18 @@ std::variant<Descriptor, SessionFile::Problem> lock(const std::filesystem::path&
   std::filesystem::path lock_path = path;
   lock_path += ".lock";
   Descriptor file(::open(lock_path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
-  if (!file.valid()) return SessionFile::Problem{"cannot lock " + lock_path.string() + ": " + reason()};
+  const auto failed = [&path](const std::string& why) {
+    return SessionFile::Problem{"cannot write the session file " + path.string() + ": " + why +
+                                "; later commands will not know what this one has seen"};
+  };
+  if (!file.valid()) return failed(reason());
   const auto give_up_at = std::chrono::steady_clock::now() + lock_patience;
   while (::flock(file.get(), LOCK_EX | LOCK_NB) != 0) {
     if (errno != EWOULDBLOCK && errno != EINTR) {
-      return SessionFile::Problem{"cannot lock " + lock_path.string() + ": " + reason()};
+      return failed(reason());
     }
     if (std::chrono::steady_clock::now() >= give_up_at) {
-      return SessionFile::Problem{"another kvctl holds " + lock_path.string()};
+      return failed("another kvctl holds " + lock_path.string());
     }
     std::this_thread::sleep_for(lock_step);
   }

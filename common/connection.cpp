@@ -1,5 +1,8 @@
 #include "common/connection.hpp"
 
+#include <netinet/tcp.h>
+#include <poll.h>
+
 #include <asio/buffer.hpp>
 #include <asio/experimental/as_tuple.hpp>
 #include <asio/use_awaitable.hpp>
@@ -47,6 +50,7 @@ void Connection::flush() {
   std::swap(writing_, outbox_);
   written_ = 0;
   write_under_way_ = true;
+  last_taken_ = std::chrono::steady_clock::now();
   write_some();
 }
 
@@ -63,6 +67,7 @@ void Connection::on_written(std::error_code error, std::size_t count) {
     return;
   }
   written_ += count;
+  last_taken_ = std::chrono::steady_clock::now();
   if (written_ < writing_.size()) {
     write_some();
     return;
@@ -79,6 +84,22 @@ asio::awaitable<void> Connection::drained(std::size_t bytes) {
   while (!closed_ && unsent() > bytes) {
     co_await drained_.async_wait(asio::experimental::as_tuple(asio::use_awaitable));
   }
+}
+
+bool Connection::is_hung_up() {
+  if (closed_) return true;
+  pollfd state{socket_.native_handle(), POLLRDHUP, 0};
+  return ::poll(&state, 1, 0) > 0;
+}
+
+void Connection::watch_liveness(int idle, int interval, std::chrono::milliseconds unacknowledged) {
+  using asio::detail::socket_option::integer;
+  std::error_code ignored;
+  socket_.set_option(asio::socket_base::keep_alive(true), ignored);
+  socket_.set_option(integer<IPPROTO_TCP, TCP_KEEPIDLE>(idle), ignored);
+  socket_.set_option(integer<IPPROTO_TCP, TCP_KEEPINTVL>(interval), ignored);
+  socket_.set_option(integer<IPPROTO_TCP, TCP_KEEPCNT>(3), ignored);
+  socket_.set_option(integer<IPPROTO_TCP, TCP_USER_TIMEOUT>(static_cast<int>(unacknowledged.count())), ignored);
 }
 
 void Connection::close() {

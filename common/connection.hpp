@@ -9,6 +9,7 @@
 #include <asio/awaitable.hpp>
 #include <asio/ip/tcp.hpp>
 #include <asio/steady_timer.hpp>
+#include <chrono>
 #include <cstddef>
 #include <memory>
 #include <string>
@@ -41,6 +42,14 @@ class Connection : public std::enable_shared_from_this<Connection> {
 
   // Bytes that the other side has not taken yet.
   std::size_t unsent() const { return outbox_.size() + writing_.size() - written_; }
+  // Since when what is unsent has been waiting without any of it being taken.
+  std::chrono::steady_clock::time_point last_taken() const { return last_taken_; }
+  // The other side has closed its end, which a connection that is not being read from does not notice.
+  bool is_hung_up();
+  // Makes the kernel notice a machine that is gone: after `idle` seconds of silence it is asked every `interval`
+  // seconds, three times; and data that nobody acknowledges for `unacknowledged` breaks the connection (0: the
+  // kernel's own time).
+  void watch_liveness(int idle, int interval, std::chrono::milliseconds unacknowledged);
   // Returns when at most `bytes` are unsent, or the connection is closed.
   asio::awaitable<void> drained(std::size_t bytes);
 
@@ -65,6 +74,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   std::string writing_;
   std::size_t written_ = 0;  // of writing_
   bool write_under_way_ = false;
+  std::chrono::steady_clock::time_point last_taken_;
   bool closed_ = false;
   bool close_when_flushed_ = false;
   asio::steady_timer drained_;  // never expires; cancelled as a signal

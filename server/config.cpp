@@ -42,7 +42,8 @@ milliseconds duration_value(const std::string& text, milliseconds least) {
 std::uint64_t number_value(const std::string& text, std::uint64_t least, std::uint64_t most) {
   const auto number = parse_number(text);
   if (!number || *number < least || *number > most) {
-    throw BadValue("'" + text + "' is not a whole number from " + std::to_string(least) + " to " + std::to_string(most));
+    throw BadValue("'" + text + "' is not a whole number from " + std::to_string(least) + " to " +
+                   std::to_string(most));
   }
   return *number;
 }
@@ -82,7 +83,8 @@ std::map<std::string, Address> cluster_value(const std::string& text) {
     item.erase(item.find_last_not_of(" \t") + 1);
     const std::size_t equals = item.find('=');
     if (equals == std::string::npos) {
-      throw BadValue("'" + escape_control(item) + "' is not name=host:port, as in n1=127.0.0.1:7501,n2=127.0.0.1:7502");
+      throw BadValue("'" + escape_control(item) +
+                     "' is not name=host:port, as in n1=127.0.0.1:7501,n2=127.0.0.1:7502");
     }
     const std::string name = name_value(item.substr(0, equals));
     if (!cluster.emplace(name, address_value(item.substr(equals + 1), false)).second) {
@@ -107,7 +109,8 @@ std::vector<Setting> settings() {
        [](ServerConfig& c, const std::string& v) { c.name = name_value(v); }},
       {"listen", "HOST:PORT", "where clients connect (127.0.0.1:7401)",
        [](ServerConfig& c, const std::string& v) { c.listen = address_value(v, true); }},
-      {"peer-listen", "HOST:PORT", "where the other servers connect (127.0.0.1:7501; a single server does not listen)",
+      {"peer-listen", "HOST:PORT",
+       "where the other servers connect (127.0.0.1:7501; a single server does not listen)",
        [](ServerConfig& c, const std::string& v) {
          c.peer_listen = address_value(v, true);
          c.peer_listen_given = true;
@@ -140,7 +143,9 @@ std::vector<Setting> settings() {
          c.log.level = choice_value(v, {"trace", "debug", "info", "warn", "error"});
        }},
       {"log-format", "FORMAT", "text or json (text)",
-       [](ServerConfig& c, const std::string& v) { c.log.format = choice_value(v, {"text", "json"}); }},
+       [](ServerConfig& c, const std::string& v) {
+         c.log.format = choice_value(v, {"text", "json"});
+       }},
       {"log-file", "FILE", "where the log goes instead of stderr",
        [](ServerConfig& c, const std::string& v) { c.log.file = v; }},
   };
@@ -148,7 +153,8 @@ std::vector<Setting> settings() {
 
 std::string environment_name(const std::string& setting) {
   std::string name = "KVD_";
-  for (const char c : setting) name += c == '-' ? '_' : static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
+  for (const char c : setting)
+    name += c == '-' ? '_' : static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
   return name;
 }
 
@@ -172,12 +178,14 @@ void read_file(ServerConfig& config, const std::vector<Setting>& all, const std:
   }
   for (const CLI::ConfigItem& item : items) {
     if (item.name == "++" || item.name == "--") continue;  // CLI11's marks of a section
-    const auto found = std::find_if(all.begin(), all.end(), [&](const Setting& s) { return s.name == item.fullname(); });
+    const auto found =
+        std::find_if(all.begin(), all.end(), [&](const Setting& s) { return s.name == item.fullname(); });
     if (found == all.end()) {
       throw BadValue(path + ": '" + escape_control(item.fullname()) + "' is not a setting: see kvd --help");
     }
     if (item.inputs.size() != 1) {
-      throw BadValue(path + ": " + item.name + " needs one value; put quotes around it, as in " + item.name + " = \"…\"");
+      throw BadValue(path + ": " + item.name + " needs one value; put quotes around it, as in " + item.name +
+                     " = \"…\"");
     }
     set(config, *found, item.inputs.front(), path + ": " + item.name);
   }
@@ -189,12 +197,14 @@ void check_whole(const ServerConfig& config) {
     for (const auto& [name, address] : config.cluster) names += (names.empty() ? "" : ", ") + name;
     throw BadValue("--name " + config.name + " is not in --cluster, which has " + names);
   }
-  if (!config.preferred_leader.empty() && !config.cluster.empty() && !config.cluster.contains(config.preferred_leader)) {
+  if (!config.preferred_leader.empty() && !config.cluster.empty() &&
+      !config.cluster.contains(config.preferred_leader)) {
     throw BadValue("--preferred-leader " + config.preferred_leader + " is not in --cluster");
   }
   if (config.election_timeout < 3 * config.heartbeat_interval) {
-    throw BadValue("--election-timeout must be at least three times --heartbeat-interval, else a lost heartbeat is an "
-                   "election");
+    throw BadValue(
+        "--election-timeout must be at least three times --heartbeat-interval, else a lost heartbeat is an "
+        "election");
   }
 }
 
@@ -204,10 +214,11 @@ std::variant<ServerConfig, ExitNow> read_config(int argc, const char* const* arg
   CLI::App app("kvd: one server of a replicated key-value store. Without any flag: a single server in ./kvd-data.");
   app.name("kvd");
   app.set_version_flag("--version", std::string("kvd ") + version);
-  app.footer("Each flag is also an environment variable (--data-dir: KVD_DATA_DIR) and a line of the config file\n"
-             "(data-dir = \"…\"). A flag beats the environment, which beats the file.\n\n"
-             "Example: kvd --name n1 --cluster n1=10.0.0.1:7501,n2=10.0.0.2:7501,n3=10.0.0.3:7501 \\\n"
-             "             --listen 10.0.0.1:7401 --peer-listen 10.0.0.1:7501 --data-dir /var/lib/kvd");
+  app.footer(
+      "Each flag is also an environment variable (--data-dir: KVD_DATA_DIR) and a line of the config file\n"
+      "(data-dir = \"…\"). A flag beats the environment, which beats the file.\n\n"
+      "Example: kvd --name n1 --cluster n1=10.0.0.1:7501,n2=10.0.0.2:7501,n3=10.0.0.3:7501 \\\n"
+      "             --listen 10.0.0.1:7401 --peer-listen 10.0.0.1:7501 --data-dir /var/lib/kvd");
   const std::vector<Setting> all = settings();
   std::map<std::string, std::string> given;
   std::string config_path;

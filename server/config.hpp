@@ -23,8 +23,8 @@ struct ServerConfig {
   bool peer_listen_given = false;
   std::map<std::string, Address> cluster;  // name -> peer address; empty: a single server, or as the log says
   std::string data_dir = "kvd-data";
-  std::optional<Address> advertise;        // default: what is listened on
-  std::optional<Address> peer_advertise;   // default: this server's address in `cluster`
+  std::optional<Address> advertise;       // default: what is listened on
+  std::optional<Address> peer_advertise;  // default: this server's address in `cluster`
   std::string preferred_leader;
   std::chrono::milliseconds heartbeat_interval{100};
   std::chrono::milliseconds election_timeout{1000};

@@ -18,7 +18,9 @@ Engine::Engine(asio::io_context& loop, std::unique_ptr<Replica> replica, std::un
   note_room(wal_->has_spare());
 }
 
-Engine::~Engine() { disk_.join(); }
+Engine::~Engine() {
+  disk_.join();
+}
 
 void Engine::connect(PeerOutlet& peers, ClientOutlet& clients, std::function<void(const std::string&)> on_fatal) {
   peers_ = &peers;
@@ -78,6 +80,7 @@ void Engine::flush() {
   peers_->flush();
   for (ClientAnswer& answer : effects.answers) clients_->deliver(std::move(answer));
   clients_->flush();
+  if (replica_->has_more()) poke();
 }
 
 void Engine::start_write(raft::Write write) {
@@ -132,7 +135,8 @@ void Engine::note_room(bool has_room) {
     if (has_room) {
       spdlog::info("the disk has room again: all writes are taken");
     } else {
-      spdlog::warn("the disk is full: writes that add get NO_SPACE; delete keys, or make room in the data directory");
+      spdlog::warn(
+          "the disk is full: writes that add get NO_SPACE; delete keys, or make room in the data directory");
     }
   }
   has_room_ = has_room;

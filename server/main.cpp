@@ -43,8 +43,8 @@ asio::ip::tcp::acceptor take_port(asio::io_context& loop, const Address& address
   };
   asio::ip::tcp::resolver resolver(loop);
   std::error_code error;
-  const auto found = resolver.resolve(address.host, std::to_string(address.port),
-                                      asio::ip::tcp::resolver::passive, error);
+  const auto found =
+      resolver.resolve(address.host, std::to_string(address.port), asio::ip::tcp::resolver::passive, error);
   if (error) throw fail("cannot look up " + address.host + ": " + error.message());
   const asio::ip::tcp::endpoint endpoint = *found.begin();
   asio::ip::tcp::acceptor acceptor(loop);
@@ -64,25 +64,31 @@ Address with_port_of(Address address, const asio::ip::tcp::acceptor& acceptor) {
   return address;
 }
 
-bool is_wildcard(const std::string& host) { return host == "0.0.0.0" || host == "::"; }
+bool is_wildcard(const std::string& host) {
+  return host == "0.0.0.0" || host == "::";
+}
 
 std::unique_ptr<Directory> open_data(const std::string& path) {
   try {
     return open_directory(path);
   } catch (const FileError& error) {
     if (error.error() == EWOULDBLOCK) {
-      throw StartError("--data-dir " + path + ": another process is using it: stop that one, or choose another folder");
+      throw StartError("--data-dir " + path +
+                       ": another process is using it: stop that one, or choose another folder");
     }
     throw StartError("--data-dir " + path + ": " + error.what());
   }
 }
 
-// The members that the log names, if it has begun.
+// The members that the log names last, of what is known to be committed, or first; nullopt if it has not begun.
 std::optional<command::Members> members_of(const Wal::Recovered& recovered) {
-  if (recovered.entries.empty() || !recovered.entries.front().command) return std::nullopt;
-  const auto command = command::decode(*recovered.entries.front().command);
-  const auto* members = command ? std::get_if<command::Members>(&*command) : nullptr;
-  return members ? std::optional(*members) : std::nullopt;
+  std::optional<command::Members> members;
+  for (const raft::Entry& entry : recovered.entries) {
+    if (!entry.command || (members && entry.index > recovered.commit)) continue;
+    const auto command = command::decode(*entry.command);
+    if (const auto* found = command ? std::get_if<command::Members>(&*command) : nullptr) members = *found;
+  }
+  return members;
 }
 
 // Where every member's servers' listener is: as --cluster says, else as the log remembers.
@@ -143,7 +149,8 @@ class Server {
     auto wal = std::make_unique<Wal>(*directory_, WalOptions{}, new_uuid(), recovered);
     std::map<std::string, Address> cluster = cluster_of(config, recovered);
     std::optional<asio::ip::tcp::acceptor> peers;
-    if (cluster.size() > 1 || config.peer_listen_given) peers = take_port(loop_, config.peer_listen, "--peer-listen");
+    if (cluster.size() > 1 || config.peer_listen_given)
+      peers = take_port(loop_, config.peer_listen, "--peer-listen");
     const command::Member self = describe_self(recovered.identity, cluster, clients, peers);
     auto replica = make_replica(self, cluster, recovered);
     const auto took = std::chrono::steady_clock::now() - begin;
@@ -202,7 +209,8 @@ class Server {
   std::unique_ptr<Replica> make_replica(const command::Member& self, const std::map<std::string, Address>& cluster,
                                         Wal::Recovered& recovered) const {
     const auto ticks = [](std::chrono::milliseconds time) {
-      return static_cast<std::uint32_t>((time.count() + static_cast<long>(tick_ms) - 1) / static_cast<long>(tick_ms));
+      return static_cast<std::uint32_t>((time.count() + static_cast<long>(tick_ms) - 1) /
+                                        static_cast<long>(tick_ms));
     };
     ReplicaConfig replica;
     replica.self = self;
@@ -216,8 +224,7 @@ class Server {
     std::random_device random;
     replica.seed = (static_cast<std::uint64_t>(random()) << 32) | random();
     return std::make_unique<Replica>(
-        std::move(replica),
-        ReplicaRestored{recovered.hard_state, std::move(recovered.entries), recovered.commit});
+        std::move(replica), ReplicaRestored{recovered.hard_state, std::move(recovered.entries), recovered.commit});
   }
 
   void wait_for_signal() {
@@ -225,8 +232,8 @@ class Server {
       if (error) return;
       if (stopping_) {
         spdlog::warn("{} again: stopping at once", signal == SIGTERM ? "SIGTERM" : "SIGINT");
-        finish();
-        return;
+        spdlog::default_logger()->flush();
+        std::_Exit(1);
       }
       stopping_ = true;
       spdlog::info("{}: stopping; handing over what is under way", signal == SIGTERM ? "SIGTERM" : "SIGINT");

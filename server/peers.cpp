@@ -1,6 +1,5 @@
 #include "server/peers.hpp"
 
-#include <netinet/tcp.h>
 #include <spdlog/spdlog.h>
 
 #include <asio/co_spawn.hpp>
@@ -16,13 +15,14 @@
 namespace kv {
 namespace {
 
-using asio::experimental::as_tuple;
 using asio::use_awaitable;
+using asio::experimental::as_tuple;
 
+constexpr auto first_pause = std::chrono::milliseconds(20);  // before a link is tried again; doubles
 constexpr auto handshake_time = std::chrono::seconds(5);
-constexpr std::size_t max_unnamed = 64;
+constexpr std::size_t max_unnamed = 1024;
 constexpr std::size_t max_handshake_frame = 64 << 10;
-constexpr std::size_t hopeless_unsent = 64 << 20;  // a peer that has stopped reading is linked anew
+constexpr std::size_t hopeless_unsent = 256 << 20;  // a peer that has stopped reading is linked anew
 
 void report(std::exception_ptr error) {
   if (!error) return;
@@ -34,17 +34,8 @@ void report(std::exception_ptr error) {
 }
 
 // A peer whose machine is gone must not look connected for the kernel's usual hours.
-void watch_liveness(asio::ip::tcp::socket& socket) {
-  std::error_code ignored;
-  socket.set_option(asio::socket_base::keep_alive(true), ignored);
-  using Option = asio::detail::socket_option::integer<IPPROTO_TCP, TCP_USER_TIMEOUT>;
-  using Idle = asio::detail::socket_option::integer<IPPROTO_TCP, TCP_KEEPIDLE>;
-  using Interval = asio::detail::socket_option::integer<IPPROTO_TCP, TCP_KEEPINTVL>;
-  using Count = asio::detail::socket_option::integer<IPPROTO_TCP, TCP_KEEPCNT>;
-  socket.set_option(Option(5000), ignored);
-  socket.set_option(Idle(2), ignored);
-  socket.set_option(Interval(1), ignored);
-  socket.set_option(Count(3), ignored);
+void watch_liveness(Connection& connection) {
+  connection.watch_liveness(2, 1, std::chrono::seconds(5));
 }
 
 // Closes the connection unless it is destroyed before: the time-out of a step of a coroutine.
@@ -116,11 +107,11 @@ void Peers::start() {
 // ---- Links that this server opens
 
 asio::awaitable<void> Peers::keep_linked(Link& link) {
-  auto pause = std::chrono::milliseconds(20);
+  auto pause = first_pause;
   while (!closing_) {
     std::shared_ptr<Connection> connection = co_await dial(link);
     if (connection && !closing_) {
-      pause = std::chrono::milliseconds(20);
+      const auto since = std::chrono::steady_clock::now();
       link.connection = connection;
       link.last_trouble.clear();
       spdlog::info("linked to {} at {}", link.node, link.address.text());
@@ -130,6 +121,8 @@ asio::awaitable<void> Peers::keep_linked(Link& link) {
       engine_.replica().link_down(link.node);
       engine_.poke();
       if (!closing_) spdlog::warn("lost the link to {}", link.node);
+      // One that breaks as soon as it is made is not made again in a hurry.
+      if (std::chrono::steady_clock::now() - since > std::chrono::seconds(1)) pause = first_pause;
     }
     if (closing_) co_return;
     link.pause->expires_after(pause + std::chrono::milliseconds(random_() % (pause.count() + 1)));
@@ -138,35 +131,42 @@ asio::awaitable<void> Peers::keep_linked(Link& link) {
   }
 }
 
-// A connection whose INIT was answered with a welcome INIT_OK; null if that could not be had.
-asio::awaitable<std::shared_ptr<Connection>> Peers::dial(Link& link) {
+// Names are looked up anew for each attempt; numbers need no look-up, which could hang.
+asio::awaitable<std::optional<std::vector<asio::ip::tcp::endpoint>>> Peers::look_up(Link& link) {
+  std::vector<asio::ip::tcp::endpoint> endpoints;
+  std::error_code not_a_number;
+  const auto number = asio::ip::make_address(link.address.host, not_a_number);
+  if (!not_a_number) {
+    endpoints.emplace_back(number, link.address.port);
+    co_return endpoints;
+  }
   asio::ip::tcp::resolver resolver(loop_);
   const std::string port = std::to_string(link.address.port);
-  auto [lookup_error, endpoints] = co_await resolver.async_resolve(link.address.host, port, as_tuple(use_awaitable));
-  if (lookup_error) {
-    trouble(link, "cannot look up " + link.address.host + ": " + lookup_error.message());
-    co_return nullptr;
+  auto [error, found] = co_await resolver.async_resolve(link.address.host, port, as_tuple(use_awaitable));
+  if (error) {
+    trouble(link, "cannot look up " + link.address.host + ": " + error.message());
+    co_return std::nullopt;
   }
+  for (const auto& entry : found) endpoints.push_back(entry.endpoint());
+  co_return endpoints;
+}
+
+// A connection whose INIT was answered with a welcome INIT_OK; null if that could not be had.
+asio::awaitable<std::shared_ptr<Connection>> Peers::dial(Link& link) {
+  const std::optional<std::vector<asio::ip::tcp::endpoint>> endpoints = co_await look_up(link);
+  if (!endpoints) co_return nullptr;
   auto socket = std::make_shared<asio::ip::tcp::socket>(loop_);
   {
     Deadline deadline(loop_, handshake_time, [socket] { socket->close(); });
-    auto [error, endpoint] = co_await asio::async_connect(*socket, endpoints, as_tuple(use_awaitable));
+    auto [error, endpoint] = co_await asio::async_connect(*socket, *endpoints, as_tuple(use_awaitable));
     if (error) {
       trouble(link, "cannot reach " + link.address.text() + ": " + error.message());
       co_return nullptr;
     }
   }
-  watch_liveness(*socket);
   auto connection = std::make_shared<Connection>(std::move(*socket), peer_max_frame);
-  const Roster& roster = engine_.replica().roster();
-  message::PeerInit init;
-  init.cluster = roster.cluster();
-  init.node = roster.self().node;
-  init.identity = roster.self().identity;
-  init.to = link.node;
-  init.advertise = roster.self().client_address;
-  init.peer_advertise = roster.self().peer_address;
-  connection->send(message::Peer(std::move(init)));
+  watch_liveness(*connection);
+  connection->send(message::Peer(engine_.replica().roster().introduction(link.node)));
   connection->flush();
   const std::optional<message::Peer> answer = co_await first_message(connection);
   const auto* ok = answer ? std::get_if<message::PeerInitOk>(&*answer) : nullptr;
@@ -178,7 +178,7 @@ asio::awaitable<std::shared_ptr<Connection>> Peers::dial(Link& link) {
       engine_.poke();
       co_return connection;
     }
-    if (unwelcome) why = unwelcome->message;
+    if (unwelcome) why = escape_control(unwelcome->message);
   } else if (const auto* error = answer ? std::get_if<message::Error>(&*answer) : nullptr) {
     why = "it refuses this server: " + escape_control(error->message);
   }
@@ -212,8 +212,8 @@ asio::awaitable<void> Peers::accept() {
       co_await pause.async_wait(as_tuple(use_awaitable));
       continue;
     }
-    watch_liveness(socket);
     auto connection = std::make_shared<Connection>(std::move(socket), max_handshake_frame);
+    watch_liveness(*connection);
     if (unnamed_ >= max_unnamed) {
       refuse(connection, message::Code::overloaded, "too many connections that have not said INIT");
       continue;
@@ -232,8 +232,9 @@ asio::awaitable<void> Peers::serve_inbound(std::shared_ptr<Connection> connectio
   }
   const auto* init = std::get_if<message::PeerInit>(&*first);
   if (!init) {
-    refuse(connection, message::Code::bad_request,
-           std::string(message::type_of(*first)) + " before INIT: this listener is for servers, which say INIT first");
+    refuse(
+        connection, message::Code::bad_request,
+        std::string(message::type_of(*first)) + " before INIT: this listener is for servers, which say INIT first");
     co_return;
   }
   const std::string node = init->node;
@@ -282,13 +283,8 @@ bool Peers::welcome(const std::shared_ptr<Connection>& connection, const message
     connection->close_after_flush();
     return false;
   }
-  message::PeerInitOk ok;
+  message::PeerInitOk ok = roster.welcome();
   ok.server = std::string("kvd ") + version;
-  ok.cluster = roster.cluster();
-  ok.node = roster.self().node;
-  ok.identity = roster.self().identity;
-  ok.advertise = roster.self().client_address;
-  ok.peer_advertise = roster.self().peer_address;
   connection->send(message::Peer(std::move(ok)));
   connection->flush();
   // The same identity again replaces its old connection, which may be half open.

@@ -48,6 +48,7 @@ class Peers : public PeerOutlet {
   };
 
   asio::awaitable<void> keep_linked(Link& link);
+  asio::awaitable<std::optional<std::vector<asio::ip::tcp::endpoint>>> look_up(Link& link);
   asio::awaitable<std::shared_ptr<Connection>> dial(Link& link);
   asio::awaitable<void> serve_link(Link& link);
   asio::awaitable<void> accept();

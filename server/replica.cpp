@@ -10,10 +10,12 @@
 namespace kv {
 namespace {
 
-constexpr std::uint64_t preferred_wait = 1000 / tick_ms;         // caught up for so long, then it may lead again
-constexpr std::uint64_t preferred_memory = 60'000 / tick_ms;     // a loss within this doubles the wait
+constexpr std::uint64_t preferred_wait = 1000 / tick_ms;      // caught up for so long, then it may lead again
+constexpr std::uint64_t preferred_memory = 60'000 / tick_ms;  // a loss within this doubles the wait
 constexpr std::uint64_t preferred_wait_most = 64 * preferred_wait;
 constexpr std::uint64_t caught_up_entries = 1000;
+constexpr std::size_t requests_looked_at_a_tick = 4096;  // for time-outs, on average
+constexpr std::size_t max_waiting_inits = 100'000;
 
 std::vector<raft::NodeId> ids_of(const std::vector<std::string>& names) {
   std::vector<raft::NodeId> ids;
@@ -34,10 +36,13 @@ raft::Config raft_config(const ReplicaConfig& config) {
 
 std::string_view name_of(raft::Role role) {
   switch (role) {
-    case raft::Role::leader: return "leader";
-    case raft::Role::follower: return "follower";
+    case raft::Role::leader:
+      return "leader";
+    case raft::Role::follower:
+      return "follower";
     case raft::Role::candidate:
-    case raft::Role::pre_candidate: return "candidate";
+    case raft::Role::pre_candidate:
+      return "candidate";
   }
   return "";
 }
@@ -57,12 +62,15 @@ Replica::Replica(ReplicaConfig config, ReplicaRestored restored)
     : config_(std::move(config)),
       roster_(config_.self, config_.names, config_.new_cluster),
       raft_(raft_config(config_), {std::move(restored.hard_state), {}, restored.entries, restored.commit}),
+      next_number_((config_.seed >> 12) + 1),
       preferred_wait_ticks_(preferred_wait) {
   for (const raft::Entry& entry : restored.entries) {
     const bool binds = entry.index == raft::Index(1) || entry.index <= restored.commit;
     if (!binds || !entry.command) continue;
     const command::Command command = decode_entry(entry);
-    if (const auto* members = std::get_if<command::Members>(&command)) roster_.bind(*members);
+    if (const auto* members = std::get_if<command::Members>(&command)) {
+      roster_.bind(*members, entry.index <= restored.commit);
+    }
   }
   if (const auto& bound = roster_.bound()) {
     std::vector<std::string> names;
@@ -90,7 +98,7 @@ void Replica::tick() {
   // not seen, one of which may hold the log that it lost.
   if (roster_.bound() || roster_.can_form()) raft_.tick();
   if (now_ >= next_deadline_) expire();
-  if (question_ && now_ - question_tick_ >= config_.election_ticks) ask_leader_again();
+  if (question_ && now_ - question_->tick >= config_.election_ticks) ask_leader_again();
   if (raft_.leads()) {
     keep_members_current();
     keep_preferred_leader();
@@ -99,7 +107,8 @@ void Replica::tick() {
 
 void Replica::request(ClientId client, message::Request request) {
   if (stopping_) {
-    refuse(client, request.id, message::Code::shutting_down, config_.self.node + " is stopping: try another server");
+    refuse(client, request.id, message::Code::shutting_down,
+           config_.self.node + " is stopping: try another server");
     return;
   }
   if (std::holds_alternative<message::Init>(request.body)) {
@@ -140,7 +149,7 @@ void Replica::client_gone(ClientId client) {
     });
   }
   // What it has asked to write and nobody has been sent yet is not sent any more.
-  drop_queued([&](const QueuedWrite& queued) {
+  std::erase_if(queued_, [&](const QueuedWrite& queued) {
     const auto* origin = std::get_if<ForClient>(&queued.origin);
     return origin && origin->client == client;
   });
@@ -165,7 +174,7 @@ void Replica::link_down(const std::string& node) {
   roster_.lost(node);
   raft_.link_changed(raft::NodeId(node));
   fail_forwarded_to(node);
-  if (question_) ask_leader_again();
+  if (question_ && question_->to.name == node) ask_leader_again();
 }
 
 void Replica::written(std::uint64_t write_id) {
@@ -177,7 +186,7 @@ void Replica::written(std::uint64_t write_id) {
 void Replica::stop() {
   stopping_ = true;
   const std::string text = config_.self.node + " is stopping: try another server";
-  drop_queued([&](const QueuedWrite& queued) {
+  std::erase_if(queued_, [&](const QueuedWrite& queued) {
     // Peers wait for the next leader with theirs; a client can ask another server at once.
     if (std::holds_alternative<ForPeer>(queued.origin)) return false;
     fail_write(queued.origin, message::Code::shutting_down, text);
@@ -264,23 +273,32 @@ void Replica::on_changed(const raft::Output::Changed& changed) {
   } else if (!changed.leader.empty()) {
     notice(Notice::Level::info, "following " + changed.leader.name + term);
   } else if (!known_leader_.empty()) {
-    notice(Notice::Level::info, (known_leader_.name == config_.self.node ? std::string("no longer the leader")
-                                                                         : "lost the leader " + known_leader_.name) +
-                                    term);
+    notice(Notice::Level::info,
+           (known_leader_.name == config_.self.node ? std::string("no longer the leader")
+                                                    : "lost the leader " + known_leader_.name) +
+               term);
   } else {
     notice(Notice::Level::debug, std::string(name_of(changed.role)) + term);
   }
   known_leader_ = changed.leader;
   members_proposed_ = false;
   preferred_ready_ticks_ = 0;
-  if (changed.leader.empty() || changed.leader == last_leader_) return;
-  if (last_leader_.name == config_.preferred_leader && !last_leader_.empty()) {
-    // A node that keeps losing leadership is given it back ever more slowly.
-    const bool again = preferred_lost_at_ != 0 && now_ - preferred_lost_at_ < preferred_memory;
-    preferred_wait_ticks_ = again ? std::min(2 * preferred_wait_ticks_, preferred_wait_most) : preferred_wait;
-    preferred_lost_at_ = now_;
+  if (question_ && (changed.leader != question_->to || changed.term != question_->term)) ask_leader_again();
+  if (changed.leader.empty()) return;
+  const bool preferred_leads = changed.leader.name == config_.preferred_leader;
+  if (preferred_leads) preferred_asked_ = false;
+  if (!preferred_leads && last_leader_ != changed.leader && last_leader_.name == config_.preferred_leader) {
+    note_preferred_loss();
   }
   last_leader_ = changed.leader;
+}
+
+// A node that keeps losing leadership, or fails to get it, is given it ever more seldom.
+void Replica::note_preferred_loss() {
+  const bool again =
+      preferred_lost_at_ != 0 && now_ - preferred_lost_at_ < preferred_memory + preferred_wait_ticks_;
+  preferred_wait_ticks_ = again ? std::min(2 * preferred_wait_ticks_, preferred_wait_most) : preferred_wait;
+  preferred_lost_at_ = now_;
 }
 
 void Replica::watch_first_entry(const raft::Write& write) {
@@ -291,7 +309,7 @@ void Replica::watch_first_entry(const raft::Write& write) {
   const raft::Entry& first = write.entries.front();
   if (!first.command) return;
   const command::Command command = decode_entry(first);
-  if (const auto* members = std::get_if<command::Members>(&command)) roster_.bind(*members);
+  if (const auto* members = std::get_if<command::Members>(&command)) roster_.bind(*members, false);
 }
 
 void Replica::note_members(const command::Members& members) {
@@ -303,13 +321,11 @@ void Replica::note_members(const command::Members& members) {
 }
 
 void Replica::apply_due() {
-  bool applied = false;
   while (!to_apply_.empty() && to_apply_.front().tick <= now_) {
     apply(to_apply_.front().entry);
     to_apply_.pop_front();
-    applied = true;
   }
-  if (applied) wake_reads();
+  wake_reads();
 }
 
 void Replica::apply(const raft::Entry& entry) {
@@ -335,13 +351,13 @@ void Replica::refuse(ClientId client, std::uint64_t id, message::Code code, std:
   answer(client, id, std::move(error));
 }
 
-void Replica::notice(Notice::Level level, std::string text) { effects_.notices.push_back({level, std::move(text)}); }
+void Replica::notice(Notice::Level level, std::string text) {
+  effects_.notices.push_back({level, std::move(text)});
+}
 
-std::uint64_t Replica::deadline_of(const std::optional<std::uint64_t>& timeout_ms) {
+std::uint64_t Replica::deadline_of(const std::optional<std::uint64_t>& timeout_ms) const {
   const std::uint64_t ticks = (timeout_ms.value_or(default_timeout_ms) + tick_ms - 1) / tick_ms;
-  const std::uint64_t deadline = now_ + ticks + 1;  // the current tick is partly over
-  expect(deadline);
-  return deadline;
+  return now_ + ticks + 1;  // the current tick is partly over
 }
 
 void Replica::expire() {
@@ -354,15 +370,22 @@ void Replica::expire() {
       return false;
     }
     refuse(waiting.client, waiting.id, message::Code::no_leader,
-           config_.self.node + " does not belong to a cluster yet: every member named in --cluster must be running once "
-                               "for the first start");
+           config_.self.node +
+               " does not belong to a cluster yet: every member named in --cluster must be running once "
+               "for the first start");
     return true;
   });
+  // Looking through many takes a while: then a time-out may come a little late, and never costs much.
+  next_deadline_ = std::max(next_deadline_, now_ + open_requests() / requests_looked_at_a_tick);
+}
+
+std::size_t Replica::open_requests() const {
+  return queued_.size() + proposed_.size() + forwarded_.size() + waiting_reads() + waiting_inits_.size();
 }
 
 // ---- Sessions, members, leadership
 
-void Replica::init(ClientId client, const message::Request& request) {
+void Replica::init(ClientId client, message::Request& request) {
   const auto& asked = std::get<message::Init>(request.body);
   if (asked.protocol != protocol_version) {
     refuse(client, request.id, message::Code::bad_request,
@@ -373,7 +396,13 @@ void Replica::init(ClientId client, const message::Request& request) {
     answer_init(client, request.id, request.cluster);
     return;
   }
-  waiting_inits_.push_back({client, request.id, request.cluster, deadline_of(request.timeout_ms)});
+  if (waiting_inits_.size() >= max_waiting_inits) {
+    refuse(client, request.id, message::Code::overloaded, config_.self.node + " has too many waiting clients");
+    return;
+  }
+  const std::uint64_t deadline = deadline_of(request.timeout_ms);
+  expect(deadline);
+  waiting_inits_.push_back({client, request.id, std::move(request.cluster), deadline});
 }
 
 // INIT_OK, or CLUSTER_MISMATCH where the client remembers another cluster.
@@ -383,8 +412,9 @@ void Replica::answer_init(ClientId client, std::uint64_t id, const std::string& 
     message::Error error;
     error.code = message::Code::cluster_mismatch;
     error.cluster = members.cluster;
-    error.message = config_.self.node + " belongs to cluster " + members.cluster + ", not to " + remembered +
-                    ": forget what was learned of the other one, or ask its servers";
+    error.message = config_.self.node + " belongs to cluster " + members.cluster +
+                    ", not to the one that the client remembers: forget what was learned of that one, or ask its "
+                    "servers";
     answer(client, id, std::move(error));
     return;
   }
@@ -405,21 +435,26 @@ void Replica::keep_members_current() {
   if (raft_.propose({std::make_shared<const std::string>(command::encode(*news))})) members_proposed_ = true;
 }
 
-// Gives leadership to the preferred leader once it is caught up, and to anyone when this server stops.
+// To whoever has most of the log, when this server stops.
+void Replica::hand_over() {
+  const raft::Progress* best = nullptr;
+  std::string best_name;
+  for (const std::string& name : roster_.names()) {
+    const raft::Progress* progress = raft_.progress_of(raft::NodeId(name));
+    if (!progress || !roster_.is_reached(name) || (best && best->match >= progress->match)) continue;
+    best = progress;
+    best_name = name;
+  }
+  if (best) raft_.transfer(raft::NodeId(best_name));
+}
+
 void Replica::keep_preferred_leader() {
   if (!raft_.leads() || raft_.transferring()) return;
   if (stopping_) {
-    const raft::Progress* best = nullptr;
-    std::string best_name;
-    for (const std::string& name : roster_.names()) {
-      const raft::Progress* progress = raft_.progress_of(raft::NodeId(name));
-      if (!progress || !roster_.is_reached(name) || (best && best->match >= progress->match)) continue;
-      best = progress;
-      best_name = name;
-    }
-    if (best) raft_.transfer(raft::NodeId(best_name));
+    hand_over();
     return;
   }
+  if (std::exchange(preferred_asked_, false)) note_preferred_loss();  // it was asked, and did not get elected
   const std::string& preferred = config_.preferred_leader;
   if (preferred.empty() || preferred == config_.self.node || !roster_.is_reached(preferred)) return;
   const raft::Progress* progress = raft_.progress_of(raft::NodeId(preferred));
@@ -429,6 +464,7 @@ void Replica::keep_preferred_leader() {
   preferred_ready_ticks_ = caught_up ? preferred_ready_ticks_ + 1 : 0;
   if (preferred_ready_ticks_ < preferred_wait_ticks_) return;
   preferred_ready_ticks_ = 0;
+  preferred_asked_ = true;
   notice(Notice::Level::info, "handing leadership to " + preferred + ", the preferred leader");
   raft_.transfer(raft::NodeId(preferred));
 }

@@ -65,18 +65,18 @@ struct Effects {
 struct ReplicaLimits {
   std::size_t parked_reads = 100'000;
   std::size_t open_writes = 100'000;
-  std::size_t queued_write_bytes = 256 << 20;
+  std::size_t open_write_bytes = 128 << 20;  // of keys and values, until they are answered
 };
 
 struct ReplicaConfig {
   command::Member self;
-  std::vector<std::string> names;      // of all members
-  std::string new_cluster;             // the id of a cluster that this server forms
-  std::string server;                  // "kvd 1.0.0", for INIT_OK
-  std::string preferred_leader;        // empty: none
+  std::vector<std::string> names;  // of all members
+  std::string new_cluster;         // the id of a cluster that this server forms
+  std::string server;              // "kvd 1.0.0", for INIT_OK
+  std::string preferred_leader;    // empty: none
   std::uint32_t heartbeat_ticks = 10;
   std::uint32_t election_ticks = 100;
-  std::uint32_t delay_ticks = 0;       // --delay-replication
+  std::uint32_t delay_ticks = 0;  // --delay-replication
   std::uint64_t seed = 0;
   ReplicaLimits limits;
 };
@@ -127,6 +127,8 @@ class Replica {
   // Bytes of the values in answers that take_effects() would hand out: a session stops decoding requests
   // when there are many.
   std::size_t pending_answer_bytes() const { return pending_answer_bytes_; }
+  // More reads are due than one turn should answer: take effects again soon.
+  bool has_more() const { return !parked_.empty() && parked_.begin()->first.first <= applied_.value; }
 
  private:
   // Where an answer goes: a client of this server, or a peer that forwarded for its own.
@@ -141,24 +143,45 @@ class Replica {
   };
   using Origin = std::variant<ForClient, ForPeer>;
 
+  // The bytes of an open write, counted as long as it lives.
+  class OpenBytes {
+   public:
+    OpenBytes(std::size_t& total, std::size_t bytes) : total_(&total), bytes_(bytes) { total += bytes; }
+    OpenBytes(OpenBytes&& other) noexcept : total_(other.total_), bytes_(std::exchange(other.bytes_, 0)) {}
+    OpenBytes& operator=(OpenBytes&& other) noexcept {
+      std::swap(total_, other.total_);
+      std::swap(bytes_, other.bytes_);
+      return *this;
+    }
+    ~OpenBytes() { *total_ -= bytes_; }
+
+   private:
+    std::size_t* total_;
+    std::size_t bytes_;
+  };
+
   // A write that waits for a leader to be known.
   struct QueuedWrite {
     Origin origin;
     WriteBody body;
     std::uint64_t deadline = 0;  // tick
+    OpenBytes open;
   };
   // A write in this server's log whose fate is not known yet.
   struct ProposedWrite {
     Origin origin;
     raft::Payload command;
     std::uint64_t deadline = 0;
+    OpenBytes open;
   };
   // A write that another server has been asked to propose.
   struct ForwardedWrite {
     ForClient origin;
     raft::NodeId to;
+    raft::Term term;  // in which `to` was asked
     WriteBody body;
     std::uint64_t deadline = 0;
+    OpenBytes open;
   };
   // A read that waits until `applied` reaches a position.
   struct ParkedRead {
@@ -197,9 +220,12 @@ class Replica {
   void expire();
   void keep_members_current();
   void keep_preferred_leader();
-  void init(ClientId client, const message::Request& request);
+  void hand_over();
+  void note_preferred_loss();
+  void init(ClientId client, message::Request& request);
   void answer_init(ClientId client, std::uint64_t id, const std::string& remembered);
-  std::uint64_t deadline_of(const std::optional<std::uint64_t>& timeout_ms);
+  std::uint64_t deadline_of(const std::optional<std::uint64_t>& timeout_ms) const;
+  std::size_t open_requests() const;
   void expect(std::uint64_t deadline) { next_deadline_ = std::min(next_deadline_, deadline); }
 
   // replica_writes.cpp
@@ -207,19 +233,13 @@ class Replica {
   void receive_forward(const raft::NodeId& from, message::Forward& forward);
   void receive_forward_ok(const raft::NodeId& from, message::ForwardOk& answer);
   bool has_room_for(const WriteBody& body) const;
+  void enqueue(Origin origin, WriteBody body, std::uint64_t deadline);
   void route_writes();
   void propose_queued();
-  template <class Predicate>
-  void drop_queued(Predicate predicate) {
-    std::erase_if(queued_, [&](const QueuedWrite& queued) {
-      if (!predicate(queued)) return false;
-      queued_bytes_ -= bytes_of(queued.body);
-      return true;
-    });
-  }
   void forward_queued(const raft::NodeId& leader);
   void settle_writes(const raft::Entry& entry, const command::Command* command, const Outcome* outcome);
-  void route_again(const ForClient& origin, WriteBody body, std::uint64_t deadline);
+  void route_again(const ForClient& origin, WriteBody body, std::uint64_t deadline, OpenBytes open);
+  void note_refusal(const raft::NodeId& by, raft::Term term);
   void answer_write(const Origin& origin, const command::Command& command, const Outcome& outcome);
   void fail_write(const Origin& origin, message::Code code, std::string text);
   void fail_forwarded_to(const std::string& node);
@@ -229,7 +249,8 @@ class Replica {
   void get(ClientId client, message::Request& request, message::Get get);
   void get_session(ParkedRead read);
   void answer_get(const ParkedRead& read);
-  bool park(std::uint64_t position, ParkedRead read);
+  bool refuse_if_too_many(const ParkedRead& read);
+  void park(std::uint64_t position, ParkedRead read);
   void wake_reads();
   void place_reads();
   void place(UnplacedRead unplaced, std::uint64_t index);
@@ -246,7 +267,7 @@ class Replica {
   Roster roster_;
   raft::Raft raft_;
   Store store_;
-  std::uint64_t now_ = 0;  // ticks
+  std::uint64_t now_ = 0;                     // ticks
   std::uint64_t next_deadline_ = UINT64_MAX;  // no open request ends before this tick
   std::uint64_t next_number_ = 1;
   bool stopping_ = false;
@@ -262,21 +283,26 @@ class Replica {
   bool members_proposed_ = false;
 
   // Writes.
+  std::size_t open_write_bytes_ = 0;  // before those that are counted in it
   std::deque<QueuedWrite> queued_;
   std::map<std::pair<raft::Index, raft::Term>, ProposedWrite> proposed_;
   std::map<std::uint64_t, ForwardedWrite> forwarded_;  // by number
-  std::size_t queued_bytes_ = 0;
   // Who said, and of which term, that it does not lead: it never will again in that term.
   raft::NodeId refused_by_;
   raft::Term refused_in_;
 
   // Reads.
   std::map<ParkKey, ParkedRead> parked_;
-  std::map<std::uint64_t, UnplacedRead> unplaced_;     // by number; not asked about yet
-  std::map<std::uint64_t, UnplacedRead> asked_raft_;   // by number: raft's read id
-  std::map<std::uint64_t, UnplacedRead> asked_leader_; // the batch of question_
-  std::optional<std::uint64_t> question_;              // the number of the FORWARD under way
-  std::uint64_t question_tick_ = 0;
+  std::map<std::uint64_t, UnplacedRead> unplaced_;      // by number; not asked about yet
+  std::map<std::uint64_t, UnplacedRead> asked_raft_;    // by number: raft's read id
+  std::map<std::uint64_t, UnplacedRead> asked_leader_;  // the batch of question_
+  struct Question {
+    std::uint64_t number = 0;  // of the FORWARD under way
+    raft::NodeId to;
+    raft::Term term;
+    std::uint64_t tick = 0;
+  };
+  std::optional<Question> question_;
 
   std::vector<WaitingInit> waiting_inits_;
   std::unordered_map<ClientId, Client> clients_;
@@ -288,6 +314,7 @@ class Replica {
   std::uint64_t preferred_ready_ticks_ = 0;
   std::uint64_t preferred_wait_ticks_ = 0;
   std::uint64_t preferred_lost_at_ = 0;
+  bool preferred_asked_ = false;  // and it is not known yet whether it leads
 
   std::vector<raft::Envelope> held_;  // leave when the write under way is durable
   Effects effects_;

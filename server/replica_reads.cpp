@@ -9,21 +9,28 @@
 #include "server/replica.hpp"
 
 namespace kv {
+namespace {
+
+constexpr std::size_t answer_bytes_a_turn = 1 << 20;
+
+}  // namespace
 
 void Replica::get(ClientId client, message::Request& request, message::Get get) {
   const message::Consistency consistency = get.consistency;
   ParkedRead read{client, request.id, std::move(get), deadline_of(request.timeout_ms)};
   switch (consistency) {
-    case message::Consistency::local: answer_get(read); return;
-    case message::Consistency::session: get_session(std::move(read)); return;
-    case message::Consistency::linearizable: break;
+    case message::Consistency::local:
+      answer_get(read);
+      return;
+    case message::Consistency::session:
+      get_session(std::move(read));
+      return;
+    case message::Consistency::linearizable:
+      break;
   }
-  if (waiting_reads() >= config_.limits.parked_reads) {
-    refuse(client, request.id, message::Code::overloaded,
-           config_.self.node + " has too many waiting reads: try another server");
-    return;
-  }
+  if (refuse_if_too_many(read)) return;
   const std::uint64_t deadline = read.deadline;
+  expect(deadline);
   unplaced_.emplace(next_number_++, UnplacedRead{std::move(read), deadline});
 }
 
@@ -33,10 +40,16 @@ void Replica::get_session(ParkedRead read) {
     answer_get(read);
     return;
   }
-  const message::WaitForResponse wait{read.get.key, ts, applied_.value, config_.self.node};
-  const ClientId client = read.client;
-  const std::uint64_t id = read.id;
-  if (park(ts, std::move(read))) answer(client, id, wait);
+  if (refuse_if_too_many(read)) return;
+  answer(read.client, read.id, message::WaitForResponse{read.get.key, ts, applied_.value, config_.self.node});
+  park(ts, std::move(read));
+}
+
+bool Replica::refuse_if_too_many(const ParkedRead& read) {
+  if (waiting_reads() < config_.limits.parked_reads) return false;
+  refuse(read.client, read.id, message::Code::overloaded,
+         config_.self.node + " has too many waiting reads: try another server");
+  return true;
 }
 
 void Replica::answer_get(const ParkedRead& read) {
@@ -52,21 +65,16 @@ void Replica::answer_get(const ParkedRead& read) {
   answer(read.client, read.id, std::move(ok));
 }
 
-bool Replica::park(std::uint64_t position, ParkedRead read) {
-  if (waiting_reads() >= config_.limits.parked_reads) {
-    refuse(read.client, read.id, message::Code::overloaded,
-           config_.self.node + " has too many waiting reads: try another server");
-    return false;
-  }
+void Replica::park(std::uint64_t position, ParkedRead read) {
   const ParkKey key{position, next_number_++};
   clients_[read.client].parked.insert(key);
   expect(read.deadline);
   parked_.emplace(key, std::move(read));
-  return true;
 }
 
 void Replica::wake_reads() {
-  while (!parked_.empty() && parked_.begin()->first.first <= applied_.value) {
+  // What is due beyond this waits for the next turn: one write may wake more than should be in memory at once.
+  while (has_more() && pending_answer_bytes_ < answer_bytes_a_turn) {
     const auto node = parked_.extract(parked_.begin());
     clients_[node.mapped().client].parked.erase(node.key());
     answer_get(node.mapped());
@@ -97,8 +105,7 @@ void Replica::place_reads() {
   forward.term = raft_.term().value;
   forward.timeout_ms = config_.election_ticks * tick_ms;  // then it is asked again
   forward.request = message::ReadIndex{};
-  question_ = forward.number;
-  question_tick_ = now_;
+  question_ = Question{forward.number, *leader, raft_.term(), now_};
   asked_leader_ = std::exchange(unplaced_, {});
   effects_.send.push_back({*leader, std::move(forward)});
 }
@@ -111,12 +118,7 @@ void Replica::place(UnplacedRead unplaced, std::uint64_t index) {
     effects_.send.push_back({peer->peer, std::move(ok)});
     return;
   }
-  auto& read = std::get<ParkedRead>(unplaced.read);
-  if (index <= applied_.value) {
-    answer_get(read);
-  } else {
-    park(index, std::move(read));
-  }
+  park(index, std::move(std::get<ParkedRead>(unplaced.read)));  // and is woken with the others
 }
 
 // The question's answer can't be trusted to come: what waits for it asks again.

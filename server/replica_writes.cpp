@@ -31,13 +31,14 @@ using WriteAnswer = std::variant<message::PutOk, message::DeleteOk, message::Err
 WriteAnswer answer_of(const command::Command& command, const Outcome& outcome) {
   const std::string& key = key_of(command);
   if (const auto* written = std::get_if<Written>(&outcome)) return message::PutOk{key, written->ts};
-  if (const auto* deleted = std::get_if<Deleted>(&outcome)) return message::DeleteOk{key, deleted->ts, deleted->found};
+  if (const auto* deleted = std::get_if<Deleted>(&outcome))
+    return message::DeleteOk{key, deleted->ts, deleted->found};
   if (const auto* conflict = std::get_if<Conflict>(&outcome)) {
-    auto error = error_of(message::Code::conflict,
-                          conflict->current_ts == 0
-                              ? std::string("the key is absent: read it again and decide anew")
-                              : "the key's ts is " + std::to_string(conflict->current_ts) +
-                                    ": read it again and decide anew");
+    auto error =
+        error_of(message::Code::conflict, conflict->current_ts == 0
+                                              ? std::string("the key is absent: read it again and decide anew")
+                                              : "the key's ts is " + std::to_string(conflict->current_ts) +
+                                                    ": read it again and decide anew");
     error.ts = conflict->current_ts;
     return error;
   }
@@ -50,7 +51,13 @@ WriteAnswer answer_of(const command::Command& command, const Outcome& outcome) {
 
 bool Replica::has_room_for(const WriteBody& body) const {
   const std::size_t open = queued_.size() + proposed_.size() + forwarded_.size();
-  return open < config_.limits.open_writes && queued_bytes_ + bytes_of(body) <= config_.limits.queued_write_bytes;
+  return open < config_.limits.open_writes && open_write_bytes_ + bytes_of(body) <= config_.limits.open_write_bytes;
+}
+
+void Replica::enqueue(Origin origin, WriteBody body, std::uint64_t deadline) {
+  expect(deadline);
+  OpenBytes open(open_write_bytes_, bytes_of(body));
+  queued_.push_back({std::move(origin), std::move(body), deadline, std::move(open)});
 }
 
 void Replica::write(ClientId client, message::Request& request, WriteBody body) {
@@ -59,9 +66,7 @@ void Replica::write(ClientId client, message::Request& request, WriteBody body) 
            config_.self.node + " has too many writes under way: try again, or another server");
     return;
   }
-  queued_bytes_ += bytes_of(body);
-  queued_.push_back(
-      {ForClient{client, request.id, next_number_++}, std::move(body), deadline_of(request.timeout_ms)});
+  enqueue(ForClient{client, request.id, next_number_++}, std::move(body), deadline_of(request.timeout_ms));
 }
 
 void Replica::receive_forward(const raft::NodeId& from, message::Forward& forward) {
@@ -72,6 +77,7 @@ void Replica::receive_forward(const raft::NodeId& from, message::Forward& forwar
   }
   const std::uint64_t deadline = deadline_of(forward.timeout_ms);
   if (std::holds_alternative<message::ReadIndex>(forward.request)) {
+    expect(deadline);
     unplaced_.emplace(next_number_++, UnplacedRead{origin, deadline});
     return;
   }
@@ -85,8 +91,7 @@ void Replica::receive_forward(const raft::NodeId& from, message::Forward& forwar
     fail_write(origin, message::Code::overloaded, config_.self.node + " has too many writes under way: try again");
     return;
   }
-  queued_bytes_ += bytes_of(body);
-  queued_.push_back({origin, std::move(body), deadline});
+  enqueue(origin, std::move(body), deadline);
 }
 
 std::optional<raft::NodeId> Replica::reachable_leader() const {
@@ -103,7 +108,7 @@ void Replica::route_writes() {
     return;
   }
   // A peer's write is taken only by a leader: the peer finds the next one itself.
-  drop_queued([this](const QueuedWrite& queued) {
+  std::erase_if(queued_, [this](const QueuedWrite& queued) {
     if (!std::holds_alternative<ForPeer>(queued.origin)) return false;
     fail_write(queued.origin, message::Code::no_leader, config_.self.node + " does not lead");
     return true;
@@ -115,7 +120,6 @@ void Replica::propose_queued() {
   std::vector<raft::Payload> commands;
   std::vector<QueuedWrite> taken;
   for (QueuedWrite& queued : queued_) {
-    queued_bytes_ -= bytes_of(queued.body);
     if (!disk_has_room_ && std::holds_alternative<message::Put>(queued.body)) {
       fail_write(queued.origin, message::Code::no_space,
                  "the leader's disk is full: delete keys or make room; reads and deletes still work");
@@ -133,14 +137,14 @@ void Replica::propose_queued() {
     if (const auto* client = std::get_if<ForClient>(&taken[i].origin)) {
       clients_[client->client].last_routed = client->order;
     }
-    proposed_.emplace(std::pair{*first + i, raft_.term()},
-                      ProposedWrite{std::move(taken[i].origin), kept[i], taken[i].deadline});
+    proposed_.emplace(
+        std::pair{*first + i, raft_.term()},
+        ProposedWrite{std::move(taken[i].origin), kept[i], taken[i].deadline, std::move(taken[i].open)});
   }
 }
 
 void Replica::forward_queued(const raft::NodeId& leader) {
   for (QueuedWrite& queued : std::exchange(queued_, {})) {
-    queued_bytes_ -= bytes_of(queued.body);
     const ForClient origin = std::get<ForClient>(queued.origin);
     clients_[origin.client].last_routed = origin.order;
     message::Forward forward;
@@ -148,7 +152,8 @@ void Replica::forward_queued(const raft::NodeId& leader) {
     forward.term = raft_.term().value;
     forward.timeout_ms = queued.deadline > now_ ? (queued.deadline - now_) * tick_ms : tick_ms;
     std::visit([&](const auto& body) { forward.request = body; }, queued.body);
-    forwarded_.emplace(forward.number, ForwardedWrite{origin, leader, std::move(queued.body), queued.deadline});
+    forwarded_.emplace(forward.number, ForwardedWrite{origin, leader, raft_.term(), std::move(queued.body),
+                                                      queued.deadline, std::move(queued.open)});
     effects_.send.push_back({leader, std::move(forward)});
   }
 }
@@ -167,7 +172,7 @@ void Replica::settle_writes(const raft::Entry& entry, const command::Command* co
     std::optional<command::Command> lost = command::decode(*write.command);
     invariant(lost.has_value(), "what this server has encoded it can decode");
     if (const auto* client = std::get_if<ForClient>(&write.origin)) {
-      route_again(*client, *to_write(std::move(*lost)), write.deadline);
+      route_again(*client, *to_write(std::move(*lost)), write.deadline, std::move(write.open));
     } else {
       fail_write(write.origin, message::Code::no_leader, "leadership changed before the write was replicated");
     }
@@ -176,7 +181,7 @@ void Replica::settle_writes(const raft::Entry& entry, const command::Command* co
 
 // The write is certainly in no log. It may be tried again unless a later write of its connection has been
 // sent on already: the two must not enter the log in the wrong order.
-void Replica::route_again(const ForClient& origin, WriteBody body, std::uint64_t deadline) {
+void Replica::route_again(const ForClient& origin, WriteBody body, std::uint64_t deadline, OpenBytes open) {
   const auto client = clients_.find(origin.client);
   if (client == clients_.end()) return;  // gone: nobody waits for it
   if (client->second.last_routed != origin.order) {
@@ -188,20 +193,22 @@ void Replica::route_again(const ForClient& origin, WriteBody body, std::uint64_t
     fail_write(origin, message::Code::shutting_down, config_.self.node + " is stopping: try another server");
     return;
   }
-  queued_bytes_ += bytes_of(body);
   expect(deadline);
   // It is older than all that this connection has queued since.
-  queued_.push_front({origin, std::move(body), deadline});
+  queued_.push_front({origin, std::move(body), deadline, std::move(open)});
+}
+
+// Only an answer to what was really asked says anything, and only of the term in which it was asked.
+void Replica::note_refusal(const raft::NodeId& by, raft::Term term) {
+  refused_by_ = by;
+  refused_in_ = term;
 }
 
 void Replica::receive_forward_ok(const raft::NodeId& from, message::ForwardOk& answer_ok) {
   const auto* error = std::get_if<message::Error>(&answer_ok.answer);
   const bool not_leader = error && error->code == message::Code::no_leader;
-  if (not_leader && from == raft_.leader()) {
-    refused_by_ = from;
-    refused_in_ = raft_.term();
-  }
-  if (question_ == answer_ok.number) {
+  if (question_ && question_->number == answer_ok.number && question_->to == from) {
+    if (not_leader) note_refusal(from, question_->term);
     const auto* index = std::get_if<message::ReadIndexOk>(&answer_ok.answer);
     if (!index) {
       ask_leader_again();
@@ -212,10 +219,15 @@ void Replica::receive_forward_ok(const raft::NodeId& from, message::ForwardOk& a
     return;
   }
   auto node = forwarded_.extract(answer_ok.number);
-  if (node.empty() || node.mapped().to != from) return;  // answered already, when its time was over
+  if (node.empty()) return;  // answered already, when its time was over
   ForwardedWrite& write = node.mapped();
+  if (write.to != from) {
+    forwarded_.insert(std::move(node));
+    return;
+  }
   if (not_leader) {
-    route_again(write.origin, std::move(write.body), write.deadline);
+    note_refusal(from, write.term);
+    route_again(write.origin, std::move(write.body), write.deadline, std::move(write.open));
   } else if (auto* put_ok = std::get_if<message::PutOk>(&answer_ok.answer)) {
     answer(write.origin.client, write.origin.id, std::move(*put_ok));
   } else if (auto* delete_ok = std::get_if<message::DeleteOk>(&answer_ok.answer)) {
@@ -257,8 +269,9 @@ void Replica::fail_forwarded_to(const std::string& node) {
     const ForwardedWrite& write = item.second;
     if (write.to.name != node) return false;
     fail_write(write.origin, message::Code::unknown_outcome,
-               "the connection to " + node + ", to whom the write was forwarded, broke before it answered: read the "
-               "key to see whether it was done");
+               "the connection to " + node +
+                   ", to whom the write was forwarded, broke before it answered: read the "
+                   "key to see whether it was done");
     return true;
   });
 }
@@ -269,10 +282,13 @@ void Replica::expire_writes() {
     expect(deadline);
     return true;
   };
-  drop_queued([&](const QueuedWrite& queued) {
+  std::erase_if(queued_, [&](const QueuedWrite& queued) {
     if (stays(queued.deadline)) return false;
-    fail_write(queued.origin, message::Code::no_leader,
-               config_.self.node + " found no leader in time: a majority of the servers must be up and see each other");
+    // A peer's own client has been answered by its own clock; a NO_LEADER would say that this server leads no more.
+    if (std::holds_alternative<ForPeer>(queued.origin)) return true;
+    fail_write(
+        queued.origin, message::Code::no_leader,
+        config_.self.node + " found no leader in time: a majority of the servers must be up and see each other");
     return true;
   });
   const std::string unknown = "the write was not confirmed in time and may still be done: read the key to see";

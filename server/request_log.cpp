@@ -15,24 +15,30 @@ struct Overloaded : Handlers... {
   using Handlers::operator()...;
 };
 
-bool is_shown() { return spdlog::should_log(spdlog::level::debug); }
+bool is_shown() {
+  return spdlog::should_log(spdlog::level::debug);
+}
 
-std::string quoted(const std::string& key) { return "\"" + escape_control(key, 64) + "\""; }
+std::string quoted(const std::string& key) {
+  return "\"" + escape_control(key, 64) + "\"";
+}
 
-std::string number(std::uint64_t value) { return std::to_string(value); }
+std::string number(std::uint64_t value) {
+  return std::to_string(value);
+}
 
 std::string describe(const message::Request& request, const Replica& replica) {
-  return std::visit(
-      Overloaded{
-          [](const message::Init& m) { return "INIT from " + escape_control(m.client, 64); },
-          [](const message::Put& m) { return "PUT " + quoted(m.key) + ", " + number(m.value.size()) + " bytes"; },
-          [](const message::Delete& m) { return "DELETE " + quoted(m.key); },
-          [&](const message::Get& m) {
-            return "GET " + quoted(m.key) + ", " + std::string(name_of(m.consistency)) + ": the client's ts " +
-                   number(m.ts) + ", ours " + number(replica.applied());
-          },
-          [](const message::Status&) { return std::string("STATUS"); }},
-      request.body);
+  return std::visit(Overloaded{[](const message::Init& m) { return "INIT from " + escape_control(m.client, 64); },
+                               [](const message::Put& m) {
+                                 return "PUT " + quoted(m.key) + ", " + number(m.value.size()) + " bytes";
+                               },
+                               [](const message::Delete& m) { return "DELETE " + quoted(m.key); },
+                               [&](const message::Get& m) {
+                                 return "GET " + quoted(m.key) + ", " + std::string(name_of(m.consistency)) +
+                                        ": the client's ts " + number(m.ts) + ", ours " + number(replica.applied());
+                               },
+                               [](const message::Status&) { return std::string("STATUS"); }},
+                    request.body);
 }
 
 std::string describe(const message::Answer& answer) {
@@ -55,39 +61,39 @@ std::string describe(const message::Answer& answer) {
 }
 
 std::string describe(const raft::Message& message) {
-  return std::visit(
-      Overloaded{
-          [](const raft::VoteRequest& m) {
-            return std::string("VOTE") + (m.pre ? " (question)" : "") + ", term " + number(m.term.value);
-          },
-          [](const raft::VoteReply& m) {
-            return std::string("VOTE_OK") + (m.granted ? ", granted" : ", refused") + ", term " + number(m.term.value);
-          },
-          [](const raft::AppendRequest& m) {
-            if (m.entries.empty()) return "REPLICATION, heartbeat, commit " + number(m.commit.value);
-            return "REPLICATION of " + number(m.entries.front().index.value) + " to " +
-                   number(m.entries.back().index.value) + ", commit " + number(m.commit.value);
-          },
-          [](const raft::AppendReply& m) {
-            return m.success ? "REPLICATION_OK, match " + number(m.match.value)
-                             : "REPLICATION_OK, no match at " + number(m.rejected.value);
-          },
-          [](const raft::TimeoutNow&) { return std::string("TIMEOUT_NOW"); }},
-      message);
+  return std::visit(Overloaded{[](const raft::VoteRequest& m) {
+                                 return std::string("VOTE") + (m.pre ? " (question)" : "") + ", term " +
+                                        number(m.term.value);
+                               },
+                               [](const raft::VoteReply& m) {
+                                 return std::string("VOTE_OK") + (m.granted ? ", granted" : ", refused") +
+                                        ", term " + number(m.term.value);
+                               },
+                               [](const raft::AppendRequest& m) {
+                                 if (m.entries.empty())
+                                   return "REPLICATION, heartbeat, commit " + number(m.commit.value);
+                                 return "REPLICATION of " + number(m.entries.front().index.value) + " to " +
+                                        number(m.entries.back().index.value) + ", commit " + number(m.commit.value);
+                               },
+                               [](const raft::AppendReply& m) {
+                                 return m.success ? "REPLICATION_OK, match " + number(m.match.value)
+                                                  : "REPLICATION_OK, no match at " + number(m.rejected.value);
+                               },
+                               [](const raft::TimeoutNow&) { return std::string("TIMEOUT_NOW"); }},
+                    message);
 }
 
 std::string describe(const PeerMessage& message) {
   return std::visit(
       Overloaded{[](const raft::Message& m) { return describe(m); },
                  [](const message::Forward& m) {
-                   return std::visit(Overloaded{[](const message::Put& put) { return "FORWARD PUT " + quoted(put.key); },
-                                                [](const message::Delete& del) {
-                                                  return "FORWARD DELETE " + quoted(del.key);
-                                                },
-                                                [](const message::ReadIndex&) {
-                                                  return std::string("FORWARD of a linearizable read's question");
-                                                }},
-                                     m.request);
+                   return std::visit(
+                       Overloaded{[](const message::Put& put) { return "FORWARD PUT " + quoted(put.key); },
+                                  [](const message::Delete& del) { return "FORWARD DELETE " + quoted(del.key); },
+                                  [](const message::ReadIndex&) {
+                                    return std::string("FORWARD of a linearizable read's question");
+                                  }},
+                       m.request);
                  },
                  [](const message::ForwardOk&) { return std::string("FORWARD_OK"); }},
       message.body);

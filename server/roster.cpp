@@ -37,13 +37,14 @@ const command::Member* Roster::bound_member(const std::string& node) const {
 
 std::optional<message::Error> Roster::check(const message::PeerInit& init) const {
   if (init.protocol != protocol_version) {
-    return refusal(message::Code::bad_request, "this server speaks protocol 1, not " + std::to_string(init.protocol));
+    return refusal(message::Code::bad_request,
+                   "this server speaks protocol 1, not " + std::to_string(init.protocol));
   }
   if (init.to != self_.node) {
-    return refusal(message::Code::bad_request, "this is " + self_.node + ", not " + init.to +
-                                                   ": check the addresses in --cluster");
+    return refusal(message::Code::bad_request,
+                   "this is " + self_.node + ", not " + init.to + ": check the addresses in --cluster");
   }
-  return check_claim(init.node, init.cluster, init.identity);
+  return check_claim({init.node, init.cluster, init.identity, init.provisional});
 }
 
 std::optional<message::Error> Roster::check(const std::string& expected_node,
@@ -52,32 +53,65 @@ std::optional<message::Error> Roster::check(const std::string& expected_node,
     return refusal(message::Code::bad_request, "it speaks protocol " + std::to_string(answer.protocol) + ", not 1");
   }
   if (answer.node != expected_node) {
-    return refusal(message::Code::bad_request, "it is " + answer.node + ", not " + expected_node +
-                                                   ": check the addresses in --cluster");
+    return refusal(message::Code::bad_request,
+                   "it is " + answer.node + ", not " + expected_node + ": check the addresses in --cluster");
   }
-  return check_claim(answer.node, answer.cluster, answer.identity);
+  return check_claim({answer.node, answer.cluster, answer.identity, answer.provisional});
 }
 
-std::optional<message::Error> Roster::check_claim(const std::string& node, const std::string& cluster,
-                                                  const std::string& identity) const {
+std::optional<message::Error> Roster::check_claim(const Claim& claim) const {
+  const std::string& node = claim.node;
   if (node == self_.node || !std::binary_search(names_.begin(), names_.end(), node)) {
     return refusal(message::Code::bad_request,
-                   node + " is not another member of this cluster: check --name and --cluster");
+                   "'" + node + "' is not another member of this cluster: check --name and --cluster");
   }
-  if (bound_ && !cluster.empty() && cluster != bound_->cluster) {
+  // Two first entries that are not committed may meet, and the log decides between them; identities must match.
+  const bool undecided = claim.provisional || !committed_;
+  if (bound_ && !claim.cluster.empty() && claim.cluster != bound_->cluster && !undecided) {
     auto error = refusal(message::Code::cluster_mismatch,
-                         node + " belongs to cluster " + cluster + ", this server to " + bound_->cluster);
+                         node + " belongs to cluster " + claim.cluster + ", this server to " + bound_->cluster);
     error.cluster = bound_->cluster;
     return error;
   }
-  const command::Member* member = bound_member(node);
-  if (member && member->identity != identity) {
+  const command::Member* known = bound_member(node);
+  const auto linked = reached_.find(node);
+  // Before the first entry, too, a name belongs to one process at a time, else both would get our vote.
+  if (!bound_ && linked != reached_.end()) known = &linked->second.member;
+  if (known && known->identity != claim.identity) {
     return refusal(message::Code::cluster_mismatch,
-                   node + " has another data directory than the one that joined this cluster (identity " + identity +
-                       ", not " + member->identity +
+                   node + " has another data directory than the one that is known under this name (identity " +
+                       claim.identity + ", not " + known->identity +
                        "): give it back its own directory; an emptied or copied one must not vote");
   }
   return std::nullopt;
+}
+
+void Roster::bind(command::Members members, bool committed) {
+  bound_ = std::move(members);
+  committed_ = committed;
+}
+
+message::PeerInit Roster::introduction(const std::string& to) const {
+  message::PeerInit init;
+  init.cluster = cluster();
+  init.node = self_.node;
+  init.identity = self_.identity;
+  init.to = to;
+  init.advertise = self_.client_address;
+  init.peer_advertise = self_.peer_address;
+  init.provisional = bound_ && !committed_;
+  return init;
+}
+
+message::PeerInitOk Roster::welcome() const {
+  message::PeerInitOk ok;
+  ok.cluster = cluster();
+  ok.node = self_.node;
+  ok.identity = self_.identity;
+  ok.advertise = self_.client_address;
+  ok.peer_advertise = self_.peer_address;
+  ok.provisional = bound_ && !committed_;
+  return ok;
 }
 
 void Roster::reached(const message::PeerInitOk& answer) {
@@ -107,7 +141,7 @@ std::optional<command::Members> Roster::with_news() const {
   command::Members members = *bound_;
   for (auto& member : members.members) {
     const auto found = reached_.find(member.node);
-    const command::Member* heard = member.node == self_.node          ? &self_
+    const command::Member* heard = member.node == self_.node ? &self_
                                    : found != reached_.end() ? &found->second.member
                                                              : nullptr;
     if (!heard) continue;

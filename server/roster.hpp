@@ -28,10 +28,15 @@ class Roster {
   // The members that the log has bound; also while that entry is not committed yet, nullopt where there is none.
   const std::optional<command::Members>& bound() const { return bound_; }
   const std::string& cluster() const;  // empty: none yet
-  void bind(command::Members members) { bound_ = std::move(members); }
+  // `committed`: the entry is known to be; one that is not may still be replaced by another leader's.
+  void bind(command::Members members, bool committed = true);
   void unbind() { bound_.reset(); }  // the entry was replaced before it was committed
 
-  // What a server that dials us, or that we have dialled, says of itself: nullopt if it is welcome.
+  // What this server says of itself: to `to`, which it dials, and to one that has dialled it.
+  message::PeerInit introduction(const std::string& to) const;
+  message::PeerInitOk welcome() const;
+
+  // Whether what a server that dials us, or that we have dialled, says of itself is right: nullopt if it is.
   std::optional<message::Error> check(const message::PeerInit& init) const;
   std::optional<message::Error> check(const std::string& expected_node, const message::PeerInitOk& answer) const;
 
@@ -48,14 +53,20 @@ class Roster {
   std::optional<command::Members> with_news() const;
 
  private:
-  std::optional<message::Error> check_claim(const std::string& node, const std::string& cluster,
-                                            const std::string& identity) const;
+  struct Claim {
+    const std::string& node;
+    const std::string& cluster;
+    const std::string& identity;
+    bool provisional;
+  };
+  std::optional<message::Error> check_claim(const Claim& claim) const;
   const command::Member* bound_member(const std::string& node) const;
 
   command::Member self_;
   std::vector<std::string> names_;  // sorted
   std::string new_cluster_;
   std::optional<command::Members> bound_;
+  bool committed_ = false;
   struct Reached {
     command::Member member;
     std::string cluster;

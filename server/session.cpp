@@ -4,6 +4,7 @@
 
 #include <asio/co_spawn.hpp>
 #include <asio/experimental/as_tuple.hpp>
+#include <asio/post.hpp>
 #include <asio/use_awaitable.hpp>
 #include <utility>
 
@@ -14,11 +15,14 @@
 namespace kv {
 namespace {
 
-using asio::experimental::as_tuple;
 using asio::use_awaitable;
+using asio::experimental::as_tuple;
 using std::chrono::steady_clock;
 
 constexpr std::size_t flush_answers_at = 256 << 10;
+constexpr std::size_t big_request = 16 << 10;
+constexpr int frames_a_turn = 256;  // of one connection; then the others, the peers and the clock have theirs
+constexpr auto sweep_interval = std::chrono::seconds(2);
 
 message::Answer error_answer(std::optional<std::uint64_t> id, message::Code code, std::string text) {
   message::Error error;
@@ -66,8 +70,9 @@ asio::awaitable<void> Sessions::accept() {
     auto session = std::make_shared<Session>();
     session->connection = std::make_shared<Connection>(std::move(socket), default_max_frame);
     session->id = next_client_++;
-    session->last_progress = steady_clock::now();
-    if (sessions_.size() >= limits_.max_connections) {
+    session->frame_begun = steady_clock::now();
+    session->connection->watch_liveness(30, 10, std::chrono::milliseconds(0));
+    if (connections() >= limits_.max_connections) {
       session->connection->send(error_answer(std::nullopt, message::Code::overloaded,
                                              "too many connections (" + std::to_string(limits_.max_connections) +
                                                  "): try another server, or raise --max-connections"));
@@ -83,19 +88,18 @@ asio::awaitable<void> Sessions::accept() {
 asio::awaitable<void> Sessions::serve(std::shared_ptr<Session> session) {
   Connection& connection = *session->connection;
   spdlog::debug("client {} connected", connection.remote());
-  bool followable = true;
-  while (followable) {
-    bool full = false;
-    followable = take_frames(*session, full);
-    if (!followable) break;
-    if (full) {
-      co_await wait_for_room(*session);
-      if (!connection.is_open()) break;
-      continue;
+  try {
+    for (Taken taken = Taken::all; taken != Taken::broken && connection.is_open();) {
+      taken = take_frames(*session);
+      if (taken == Taken::until_full) co_await wait_for_room(*session);
+      if (taken == Taken::a_turns_share) co_await asio::post(use_awaitable);
+      if (taken != Taken::all) continue;
+      const bool between_frames = connection.frames().buffered() == 0;
+      if (co_await connection.read()) break;
+      if (between_frames) session->frame_begun = steady_clock::now();
     }
-    const std::error_code error = co_await connection.read();
-    if (error) break;
-    session->last_progress = steady_clock::now();
+  } catch (const std::exception& failure) {
+    spdlog::error("client {}: {}", connection.remote(), failure.what());
   }
   spdlog::debug("client {} is gone", connection.remote());
   end(session);
@@ -104,7 +108,7 @@ asio::awaitable<void> Sessions::serve(std::shared_ptr<Session> session) {
 asio::awaitable<void> Sessions::wait_for_room(Session& session) {
   engine_.flush();
   while (session.connection->is_open() && is_full(session)) {
-    if (session.unanswered >= limits_.max_unanswered) {
+    if (session.connection->unsent() <= limits_.max_unsent) {
       co_await session.room->async_wait(as_tuple(use_awaitable));
     } else {
       co_await session.connection->drained(limits_.max_unsent / 2);
@@ -113,36 +117,39 @@ asio::awaitable<void> Sessions::wait_for_room(Session& session) {
 }
 
 bool Sessions::is_full(const Session& session) const {
-  return session.unanswered >= limits_.max_unanswered || session.connection->unsent() > limits_.max_unsent;
+  return session.unanswered >= limits_.max_unanswered || session.unanswered_bytes >= limits_.max_unanswered_bytes ||
+         session.connection->unsent() > limits_.max_unsent;
 }
 
-bool Sessions::take_frames(Session& session, bool& full) {
+Sessions::Taken Sessions::take_frames(Session& session) {
   Connection& connection = *session.connection;
   std::string_view frame;
-  while (connection.is_open()) {
+  for (int count = 0; connection.is_open(); ++count) {
     if (engine_.replica().pending_answer_bytes() > flush_answers_at) engine_.flush();
-    if (is_full(session)) {
-      full = true;
-      return true;
-    }
+    if (is_full(session)) return Taken::until_full;
+    if (count >= frames_a_turn) return Taken::a_turns_share;
     switch (connection.frames().next(frame)) {
-      case FrameReader::Result::incomplete: return true;
-      case FrameReader::Result::frame: take_frame(session, frame); break;
+      case FrameReader::Result::incomplete:
+        return Taken::all;
+      case FrameReader::Result::frame:
+        take_frame(session, frame);
+        break;
       case FrameReader::Result::bad_length: {
         const std::uint32_t length = connection.frames().bad_length();
         const auto code = length == 0 ? message::Code::bad_request : message::Code::too_large;
         connection.send(error_answer(std::nullopt, code,
                                      "a frame of " + std::to_string(length) + " bytes: at least 1 and at most " +
                                          std::to_string(default_max_frame) + " are allowed"));
-        connection.close_after_flush();
-        return false;
+        connection.flush();
+        return Taken::broken;
       }
     }
   }
-  return true;
+  return Taken::all;
 }
 
 void Sessions::take_frame(Session& session, std::string_view frame) {
+  session.frame_begun = steady_clock::now();
   auto decoded = message::decode_request(frame, {limits_.max_value});
   if (auto* malformed = std::get_if<message::Malformed>(&decoded)) {
     answer_directly(session, error_answer(malformed->id, malformed->code, std::move(malformed->text)));
@@ -151,6 +158,10 @@ void Sessions::take_frame(Session& session, std::string_view frame) {
   auto& request = std::get<message::Request>(decoded);
   log_request(*session.connection, request, engine_.replica());
   ++session.unanswered;
+  if (frame.size() >= big_request) {
+    session.big_requests.emplace(request.id, frame.size());
+    session.unanswered_bytes += frame.size();
+  }
   engine_.replica().request(session.id, std::move(request));
   engine_.poke();
 }
@@ -174,16 +185,28 @@ void Sessions::deliver(ClientAnswer answer) {
   const auto found = sessions_.find(answer.client);
   if (found == sessions_.end()) return;  // gone meanwhile
   Session& session = *found->second;
+  if (!session.connection->is_open()) return;
   if (auto* status = std::get_if<message::StatusOk>(&answer.answer.body)) fill_in(*status);
-  const bool final = !std::holds_alternative<message::WaitForResponse>(answer.answer.body);
-  if (final && --session.unanswered == limits_.max_unanswered - 1) session.room->cancel();
+  if (!std::holds_alternative<message::WaitForResponse>(answer.answer.body)) note_answered(session, answer.answer);
   log_answer(*session.connection, answer.answer);
   session.connection->send(answer.answer);
   mark_dirty(session);
   if (session.connection->unsent() > limits_.hopeless_unsent) {
     spdlog::warn("client {} does not read its answers: closed", session.connection->remote());
-    session.connection->close();
+    close(session);
   }
+}
+
+void Sessions::note_answered(Session& session, const message::Answer& answer) {
+  const bool was_full = is_full(session);
+  --session.unanswered;
+  if (!session.big_requests.empty()) {
+    if (const auto big = session.big_requests.find(*answer.id); big != session.big_requests.end()) {
+      session.unanswered_bytes -= big->second;
+      session.big_requests.erase(big);
+    }
+  }
+  if (was_full) session.room->cancel();
 }
 
 void Sessions::flush() {
@@ -195,34 +218,47 @@ void Sessions::flush() {
 
 void Sessions::fill_in(message::StatusOk& status) const {
   using std::chrono::milliseconds;
-  status.connections = sessions_.size();
-  status.uptime_ms = static_cast<std::uint64_t>(
-      std::chrono::duration_cast<milliseconds>(steady_clock::now() - started_).count());
+  status.connections = connections();
+  status.uptime_ms =
+      static_cast<std::uint64_t>(std::chrono::duration_cast<milliseconds>(steady_clock::now() - started_).count());
   status.version = version;
 }
 
-// Half a frame and then silence would hold its buffer for ever.
 asio::awaitable<void> Sessions::sweep() {
   while (!closing_) {
-    sweeper_.expires_after(std::chrono::seconds(5));
+    sweeper_.expires_after(sweep_interval);
     co_await sweeper_.async_wait(as_tuple(use_awaitable));
     const auto now = steady_clock::now();
     for (const auto& [id, session] : sessions_) {
-      const bool half = session->connection->frames().buffered() > 0 && !is_full(*session);
-      if (half && now - session->last_progress > limits_.half_frame) {
-        spdlog::debug("client {} left a frame unfinished: closed", session->connection->remote());
-        session->connection->close();
-      }
+      if (is_hopeless(*session, now)) close(*session);
     }
+    std::erase_if(lingering_, [&](const Lingering& ended) {
+      if (ended.connection->is_open() && now < ended.until) return false;
+      ended.connection->close();
+      return true;
+    });
   }
 }
 
+// What would hold its memory and its place for ever: half a frame and then silence, answers that nobody takes,
+// and an end that a session which is too full to read would not see.
+bool Sessions::is_hopeless(Session& session, steady_clock::time_point now) const {
+  Connection& connection = *session.connection;
+  if (!connection.is_open()) return true;
+  if (connection.unsent() > 0 && now - connection.last_taken() > limits_.patience) return true;
+  if (is_full(session)) return connection.is_hung_up();
+  return connection.frames().buffered() > 0 && now - session.frame_begun > limits_.patience;
+}
+
+void Sessions::close(Session& session) {
+  session.connection->close();
+  session.room->cancel();
+}
+
 void Sessions::end(const std::shared_ptr<Session>& session) {
-  if (session->connection->unsent() > 0) {
-    session->connection->close_after_flush();
-  } else {
-    session->connection->close();
-  }
+  session->connection->close_after_flush();
+  if (session->connection->is_open())
+    lingering_.push_back({session->connection, steady_clock::now() + limits_.linger});
   engine_.replica().client_gone(session->id);
   sessions_.erase(session->id);
 }
@@ -240,6 +276,7 @@ void Sessions::close_all() {
     session->connection->close_after_flush();
     session->room->cancel();
   }
+  for (const Lingering& ended : lingering_) ended.connection->close();
 }
 
 }  // namespace kv

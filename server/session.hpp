@@ -24,10 +24,12 @@ namespace kv {
 struct SessionLimits {
   std::size_t max_connections = 10'000;
   std::size_t max_value = max_value_bytes;
-  std::size_t max_unanswered = 4096;                // then a connection is not read from
-  std::size_t max_unsent = 1 << 20;                 // bytes; likewise
-  std::size_t hopeless_unsent = 64 << 20;           // bytes; then the connection is closed
-  std::chrono::seconds half_frame{30};              // a frame that is under way for longer: closed
+  std::size_t max_unanswered = 4096;           // then a connection is not read from
+  std::size_t max_unsent = 1 << 20;            // bytes; likewise
+  std::size_t max_unanswered_bytes = 8 << 20;  // of big requests; likewise
+  std::size_t hopeless_unsent = 64 << 20;      // bytes; then the connection is closed
+  std::chrono::seconds patience{30};           // with half a frame, and with answers that nobody takes
+  std::chrono::seconds linger{5};              // for the last answers of a connection that has ended
 };
 
 class Sessions : public ClientOutlet {
@@ -38,7 +40,7 @@ class Sessions : public ClientOutlet {
   void start();
   void deliver(ClientAnswer answer) override;
   void flush() override;
-  std::size_t connections() const { return sessions_.size(); }
+  std::size_t connections() const { return sessions_.size() + lingering_.size(); }
 
   void stop_listening();
   // Closes every connection once its answers have gone out.
@@ -49,8 +51,10 @@ class Sessions : public ClientOutlet {
     std::shared_ptr<Connection> connection;
     ClientId id = 0;
     std::size_t unanswered = 0;
-    bool dirty = false;  // has answers to flush
-    std::chrono::steady_clock::time_point last_progress;
+    std::unordered_multimap<std::uint64_t, std::size_t> big_requests;  // id -> bytes, of those unanswered
+    std::size_t unanswered_bytes = 0;                                  // of the big ones
+    bool dirty = false;                                                // has answers to flush
+    std::chrono::steady_clock::time_point frame_begun;                 // the one under way, if any
     std::unique_ptr<asio::steady_timer> room;  // never expires; cancelled when there is room again
   };
 
@@ -58,8 +62,13 @@ class Sessions : public ClientOutlet {
   asio::awaitable<void> serve(std::shared_ptr<Session> session);
   asio::awaitable<void> wait_for_room(Session& session);
   asio::awaitable<void> sweep();
-  // False: the stream can't be followed any further.
-  bool take_frames(Session& session, bool& full);
+  bool is_hopeless(Session& session, std::chrono::steady_clock::time_point now) const;
+  void close(Session& session);
+  // How far take_frames has come: to the end of what was received, to the session's or the turn's limit, or to a
+  // length after which the stream can't be followed any further.
+  enum class Taken { all, until_full, a_turns_share, broken };
+  Taken take_frames(Session& session);
+  void note_answered(Session& session, const message::Answer& answer);
   void take_frame(Session& session, std::string_view frame);
   bool is_full(const Session& session) const;
   void answer_directly(Session& session, message::Answer answer);
@@ -75,6 +84,11 @@ class Sessions : public ClientOutlet {
   std::chrono::steady_clock::time_point started_;
   std::unordered_map<ClientId, std::shared_ptr<Session>> sessions_;
   std::vector<std::shared_ptr<Session>> dirty_;
+  struct Lingering {
+    std::shared_ptr<Connection> connection;
+    std::chrono::steady_clock::time_point until;
+  };
+  std::vector<Lingering> lingering_;  // ended, with answers that are not taken yet
   ClientId next_client_ = 1;
   bool closing_ = false;
 };

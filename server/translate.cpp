@@ -31,22 +31,21 @@ WireCommand to_wire_command(const raft::Payload& payload) {
   std::optional<command::Command> command = command::decode(*payload);
   invariant(command.has_value(), "the log holds only commands of a known version");
   return std::visit(
-      Overloaded{
-          [](command::Put& put) -> WireCommand {
-            return message::Put{std::move(put.key), std::move(put.value), put.if_ts,
-                                from_session(std::move(put.session))};
-          },
-          [](command::Delete& del) -> WireCommand {
-            return message::Delete{std::move(del.key), del.if_ts, from_session(std::move(del.session))};
-          },
-          [](command::Members& members) -> WireCommand {
-            message::Members wire{std::move(members.cluster), {}};
-            for (auto& member : members.members) {
-              wire.members.push_back({std::move(member.node), std::move(member.identity),
-                                      std::move(member.peer_address), std::move(member.client_address)});
-            }
-            return wire;
-          }},
+      Overloaded{[](command::Put& put) -> WireCommand {
+                   return message::Put{std::move(put.key), std::move(put.value), put.if_ts,
+                                       from_session(std::move(put.session))};
+                 },
+                 [](command::Delete& del) -> WireCommand {
+                   return message::Delete{std::move(del.key), del.if_ts, from_session(std::move(del.session))};
+                 },
+                 [](command::Members& members) -> WireCommand {
+                   message::Members wire{std::move(members.cluster), {}};
+                   for (auto& member : members.members) {
+                     wire.members.push_back({std::move(member.node), std::move(member.identity),
+                                             std::move(member.peer_address), std::move(member.client_address)});
+                   }
+                   return wire;
+                 }},
       *command);
 }
 
@@ -76,7 +75,8 @@ std::size_t bytes_of(const WriteBody& body) {
 
 command::Command to_command(WriteBody body) {
   if (auto* put = std::get_if<message::Put>(&body)) {
-    return command::Put{std::move(put->key), std::move(put->value), put->if_ts, to_session(std::move(put->session))};
+    return command::Put{std::move(put->key), std::move(put->value), put->if_ts,
+                        to_session(std::move(put->session))};
   }
   auto& del = std::get<message::Delete>(body);
   return command::Delete{std::move(del.key), del.if_ts, to_session(std::move(del.session))};
@@ -84,7 +84,8 @@ command::Command to_command(WriteBody body) {
 
 std::optional<WriteBody> to_write(command::Command command) {
   if (auto* put = std::get_if<command::Put>(&command)) {
-    return message::Put{std::move(put->key), std::move(put->value), put->if_ts, from_session(std::move(put->session))};
+    return message::Put{std::move(put->key), std::move(put->value), put->if_ts,
+                        from_session(std::move(put->session))};
   }
   if (auto* del = std::get_if<command::Delete>(&command)) {
     return message::Delete{std::move(del->key), del->if_ts, from_session(std::move(del->session))};
@@ -95,15 +96,16 @@ std::optional<WriteBody> to_write(command::Command command) {
 message::Peer to_wire(const raft::Message& message) {
   return std::visit(
       Overloaded{[](const raft::VoteRequest& m) -> message::Peer {
-                   return message::Vote{m.term.value,      m.candidate.name, m.last_index.value,
-                                        m.last_term.value, m.pre,            m.transfer};
+                   return message::Vote{m.term.value, m.candidate.name, m.last_index.value, m.last_term.value,
+                                        m.pre,        m.transfer};
                  },
                  [](const raft::VoteReply& m) -> message::Peer {
                    return message::VoteOk{m.term.value, m.granted, m.pre};
                  },
                  [](const raft::AppendRequest& m) -> message::Peer {
-                   message::Replication wire{m.term.value, m.leader.name,  m.prev_index.value, m.prev_term.value,
-                                             {},           m.commit.value, m.round};
+                   message::Replication wire{
+                       m.term.value,   m.leader.name, m.prev_index.value, m.prev_term.value, {},
+                       m.commit.value, m.round};
                    wire.entries.reserve(m.entries.size());
                    for (const raft::Entry& entry : m.entries) {
                      wire.entries.push_back({entry.term.value, entry.index.value, to_wire_command(entry.command)});
@@ -122,35 +124,43 @@ message::Peer to_wire(const raft::Message& message) {
 
 std::optional<raft::Message> from_wire(message::Peer message) {
   using Result = std::optional<raft::Message>;
-  return std::visit(
-      Overloaded{[](message::Vote& m) -> Result {
-                   return raft::VoteRequest{raft::Term(m.term),       raft::NodeId(std::move(m.candidate)),
-                                            raft::Index(m.last_index), raft::Term(m.last_term),
-                                            m.pre,                     m.transfer};
-                 },
-                 [](message::VoteOk& m) -> Result { return raft::VoteReply{raft::Term(m.term), m.granted, m.pre}; },
-                 [](message::Replication& m) -> Result {
-                   raft::AppendRequest request{raft::Term(m.term),      raft::NodeId(std::move(m.leader)),
-                                               raft::Index(m.prev_index), raft::Term(m.prev_term),
-                                               {},                        raft::Index(m.commit),
-                                               m.round};
-                   request.entries.reserve(m.entries.size());
-                   for (message::LogEntry& entry : m.entries) {
-                     request.entries.push_back({raft::Term(entry.term), raft::Index(entry.index),
-                                                from_wire_command(std::move(entry.command))});
-                   }
-                   return request;
-                 },
-                 [](message::ReplicationOk& m) -> Result {
-                   return raft::AppendReply{raft::Term(m.term), m.success,           raft::Index(m.match),
-                                            m.round,            raft::Index(m.rejected), raft::Index(m.hint_index),
-                                            raft::Term(m.hint_term)};
-                 },
-                 [](message::TimeoutNow& m) -> Result {
-                   return raft::TimeoutNow{raft::Term(m.term), raft::NodeId(std::move(m.leader))};
-                 },
-                 [](auto&) -> Result { return std::nullopt; }},
-      message);
+  return std::visit(Overloaded{[](message::Vote& m) -> Result {
+                                 return raft::VoteRequest{raft::Term(m.term),
+                                                          raft::NodeId(std::move(m.candidate)),
+                                                          raft::Index(m.last_index),
+                                                          raft::Term(m.last_term),
+                                                          m.pre,
+                                                          m.transfer};
+                               },
+                               [](message::VoteOk& m) -> Result {
+                                 return raft::VoteReply{raft::Term(m.term), m.granted, m.pre};
+                               },
+                               [](message::Replication& m) -> Result {
+                                 raft::AppendRequest request{raft::Term(m.term),
+                                                             raft::NodeId(std::move(m.leader)),
+                                                             raft::Index(m.prev_index),
+                                                             raft::Term(m.prev_term),
+                                                             {},
+                                                             raft::Index(m.commit),
+                                                             m.round};
+                                 request.entries.reserve(m.entries.size());
+                                 for (message::LogEntry& entry : m.entries) {
+                                   request.entries.push_back({raft::Term(entry.term), raft::Index(entry.index),
+                                                              from_wire_command(std::move(entry.command))});
+                                 }
+                                 return request;
+                               },
+                               [](message::ReplicationOk& m) -> Result {
+                                 return raft::AppendReply{raft::Term(m.term),      m.success,
+                                                          raft::Index(m.match),    m.round,
+                                                          raft::Index(m.rejected), raft::Index(m.hint_index),
+                                                          raft::Term(m.hint_term)};
+                               },
+                               [](message::TimeoutNow& m) -> Result {
+                                 return raft::TimeoutNow{raft::Term(m.term), raft::NodeId(std::move(m.leader))};
+                               },
+                               [](auto&) -> Result { return std::nullopt; }},
+                    message);
 }
 
 }  // namespace kv

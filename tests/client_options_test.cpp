@@ -11,6 +11,15 @@ using namespace kv::client;
 
 namespace {
 
+// What whoever runs the tests has set is not theirs.
+const bool clean_environment = [] {
+  for (const char* name : {"ENDPOINTS", "TIMEOUT", "CONSISTENCY", "OUTPUT", "VERBOSE", "NO_COLOR", "SESSION",
+                           "NO_SESSION", "KEEP_GOING"}) {
+    ::unsetenv((std::string("KVCTL_") + name).c_str());
+  }
+  return true;
+}();
+
 Invocation parsed(const std::vector<std::string>& words) {
   const auto result = parse_arguments(words);
   if (const auto* wrong = std::get_if<UsageError>(&result)) FAIL(wrong->text);

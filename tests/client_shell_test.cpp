@@ -1,6 +1,7 @@
 // Commands from end to end, as one-shots and in the shell: what is printed where, and the exit status.
 #include <asio/io_context.hpp>
 #include <catch2/catch.hpp>
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <sstream>
@@ -18,6 +19,15 @@ using kv::client::test::cluster_a;
 using kv::client::test::FakeServer;
 
 namespace {
+
+// What whoever runs the tests has set is not theirs.
+const bool clean_environment = [] {
+  for (const char* name : {"ENDPOINTS", "TIMEOUT", "CONSISTENCY", "OUTPUT", "VERBOSE", "NO_COLOR", "SESSION",
+                           "NO_SESSION", "KEEP_GOING"}) {
+    ::unsetenv((std::string("KVCTL_") + name).c_str());
+  }
+  return true;
+}();
 
 using Words = std::vector<std::string>;
 

@@ -14,6 +14,16 @@
 
 #include "server/raft/raft.hpp"
 
+// How a failed check prints them.
+template <class Tag>
+struct Catch::StringMaker<kv::raft::Number<Tag>> {
+  static std::string convert(const kv::raft::Number<Tag>& number) { return std::to_string(number.value); }
+};
+template <>
+struct Catch::StringMaker<kv::raft::NodeId> {
+  static std::string convert(const kv::raft::NodeId& node) { return "'" + node.name + "'"; }
+};
+
 namespace kv::raft_test {
 
 using namespace kv::raft;
@@ -43,7 +53,7 @@ inline Terms terms_of(const Log& log) {
   return out;
 }
 
-// n1 of a cluster; `size` may be changed afterwards with its voters.
+// One of n1 … n<size>; the times are short, so that tests are.
 inline Config config(int self = 1, int size = 3) {
   Config out;
   out.self = id(self);

@@ -1,7 +1,7 @@
 // Random schedules over a small network: messages that are lost, doubled and overtaken, disks that are slow,
-// crashes, partitions, transfers. The network checks Raft's rules after each step; here it is checked besides that
-// reads are linearizable, and that the cluster answers again once it is left in peace. A run is a function of its
-// seed.
+// crashes, partitions, clocks that go slowly, transfers. The network checks Raft's rules after each step; here it
+// is checked besides that reads are linearizable, and that the cluster answers again once it is left in peace. A
+// run is a function of its seed.
 #include <set>
 #include <string>
 
@@ -32,13 +32,14 @@ class Schedule {
  public:
   explicit Schedule(std::uint64_t seed) : random_(seed), network_(draw_size(random_), seed) {
     // Each seed leaves out a random half of the faults.
-    for (bool* fault : {&reorders_, &loses_, &doubles_, &crashes_, &cuts_, &slow_disks_, &transfers_}) {
+    for (bool* fault :
+         {&reorders_, &loses_, &doubles_, &crashes_, &cuts_, &slow_disks_, &slow_clocks_, &transfers_}) {
       *fault = random_.percent(50);
     }
     for (int n = 1; n <= network_.size(); ++n) {
       Config& c = network_.config_of(n);
       c.max_in_flight = 1 + random_.below(4);
-      c.max_append_bytes = 1 + random_.below(30);
+      c.max_append_bytes = 1 + random_.below(6);
       c.max_write_bytes = 1 + random_.below(30);
       c.stands_first = n == 1 && random_.percent(30);
       network_.crash(n);
@@ -56,12 +57,12 @@ class Schedule {
 
   // The faults end: within five of the largest election timeouts there is a leader that commits.
   void heal_and_check() {
+    slow_clock_ = 0;
     network_.heal();
     network_.flying().clear();
     for (int n = 1; n <= network_.size(); ++n) {
       if (!network_.up(n)) restart(n);
       network_[n].let_disk_catch_up();
-      for (int peer = 1; peer <= network_.size(); ++peer) network_[n].raft.link_changed(id(peer));
     }
     network_.tick(5 * 20);
     const int leader = network_.leader();
@@ -89,13 +90,13 @@ class Schedule {
   void step() {
     const int n = any();
     const std::uint64_t what = random_.below(100);
-    if (what < 60) return deliver_one();
-    if (what < 68) return rare_fault(n);
+    if (what < 52) return deliver_one();
+    if (what < 57) return rare_fault(n);
     if (!network_.up(n)) return;
     Server& server = network_[n];
-    if (what < 80) {
-      server.tick();
-    } else if (what < 88) {
+    if (what < 77) {
+      if (n != slow_clock_ || random_.percent(10)) server.tick();
+    } else if (what < 85) {
       server.propose({std::to_string(next_++)});
     } else if (what < 92) {
       read(server);
@@ -131,17 +132,29 @@ class Schedule {
         if (cuts_) network_.cut(n, any());
         return;
       case 4:
-        if (cuts_) network_.isolate(n);
-        return;
       case 5:
+        if (cuts_) isolate(n);
+        return;
       case 6:
         return network_.heal();
       case 7:
         if (transfers_ && network_.up(n)) network_[n].transfer(any());
         return;
+      case 8:
+      case 9:
+        if (slow_clocks_) slow_clock_ = random_.percent(50) ? network_.leader() : 0;
+        return;
       default:
         if (network_.up(n)) network_[n].raft.link_changed(id(any()));
     }
+  }
+
+  // The leader more often than others, and its clock may be slow, so that it learns late that it was replaced.
+  void isolate(int n) {
+    const int leader = network_.leader();
+    if (leader && random_.percent(70)) n = leader;
+    network_.isolate(n);
+    if (slow_clocks_ && random_.percent(50)) slow_clock_ = n;
   }
 
   void restart(int n) {
@@ -176,7 +189,9 @@ class Schedule {
   bool crashes_ = false;
   bool cuts_ = false;
   bool slow_disks_ = false;
+  bool slow_clocks_ = false;
   bool transfers_ = false;
+  int slow_clock_ = 0;  // whose time goes by at a tenth of the others'; 0: nobody's
   std::uint64_t next_ = 1;
   std::uint64_t next_read_ = 0;
   std::vector<std::uint64_t> asked_;  // by the read's number: what was committed then

@@ -313,14 +313,8 @@ class Cluster {
     if (held_.contains({from, to}) || held_.contains({to, from})) return false;
     const Roster& ours = dialling.replica->roster();
     const Roster& theirs = listening.replica->roster();
-    const message::PeerInit init{
-        protocol_version,           ours.cluster(),          from, ours.self().identity, to,
-        ours.self().client_address, ours.self().peer_address};
-    const message::PeerInitOk ok{protocol_version,          "kvd test",
-                                 theirs.cluster(),          to,
-                                 theirs.self().identity,    theirs.self().client_address,
-                                 theirs.self().peer_address};
-    auto error = theirs.check(init);
+    const message::PeerInitOk ok = theirs.welcome();
+    auto error = theirs.check(ours.introduction(to));
     if (!error) error = ours.check(to, ok);
     refusals_[{from, to}] = error ? error->message : "";
     if (error) return false;

@@ -41,7 +41,7 @@ TEST_CASE("More writes under way than the limit: OVERLOADED, until some are done
 }
 
 TEST_CASE("Writes that wait for a leader are bounded in bytes", "[replica]") {
-  Cluster cluster({.limits = {.queued_write_bytes = 1000}});
+  Cluster cluster({.limits = {.open_write_bytes = 1000}});
   cluster.crash("n1");
   cluster.tick();
   const ClientId client = cluster.client("n2");
@@ -57,7 +57,7 @@ TEST_CASE("Writes that wait for a leader are bounded in bytes", "[replica]") {
 TEST_CASE("Writes that are not committed yet are bounded in bytes, at the leader and where they came from",
           "[replica]") {
   const std::string asked = GENERATE("n1", "n2");
-  Cluster cluster({.limits = {.queued_write_bytes = 1000}});
+  Cluster cluster({.limits = {.open_write_bytes = 1000}});
   cluster.stall_disk("n2");
   cluster.stall_disk("n3");
   const ClientId client = cluster.client(asked);

@@ -95,7 +95,8 @@ TEST_CASE("A server that is cut off still serves what it has applied", "[replica
   CHECK(cluster.said(id) == "WAIT_FOR_RESPONSE, GET_OK red@3");
 }
 
-TEST_CASE("--delay-replication shows what waiting is; a restart does not wait", "[replica]") {
+TEST_CASE("Replication that is delayed (--delay-replication) shows what waiting is; a restart does not wait",
+          "[replica]") {
   Cluster cluster({.delay_ticks = {{"n3", 50}}});
   cluster.tick(50);
   CHECK(cluster.at_once(cluster.client("n1"), put("colour", "blue")) == "PUT_OK 2");

@@ -60,7 +60,7 @@ TEST_CASE("INIT waits for a cluster that is still forming, or gets NO_LEADER", "
   CHECK(cluster.said(wrong) == "ERROR CLUSTER_MISMATCH");
 }
 
-TEST_CASE("A server that was started before its disk was emptied is refused", "[replica]") {
+TEST_CASE("A server whose disk was emptied is refused, and does not vote", "[replica]") {
   Cluster cluster;
   cluster.at_once(cluster.client("n1"), put("colour", "blue"));
   cluster.wipe("n3");

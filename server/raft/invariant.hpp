@@ -11,7 +11,8 @@ inline void invariant(bool holds, const char* rule,
                       const std::source_location where = std::source_location::current()) {
   if (holds) [[likely]]
     return;
-  std::fprintf(stderr, "%s:%u: broken invariant: %s\n", where.file_name(), static_cast<unsigned>(where.line()), rule);
+  std::fprintf(stderr, "%s:%u: broken invariant: %s\n", where.file_name(), static_cast<unsigned>(where.line()),
+               rule);
   std::fflush(stderr);
   std::abort();
 }

@@ -31,10 +31,14 @@ Raft::Raft(Config config, Restored restored)
 
 Role Raft::role() const {
   switch (role_.index()) {
-    case 0: return Role::follower;
-    case 1: return Role::pre_candidate;
-    case 2: return Role::candidate;
-    default: return Role::leader;
+    case 0:
+      return Role::follower;
+    case 1:
+      return Role::pre_candidate;
+    case 2:
+      return Role::candidate;
+    default:
+      return Role::leader;
   }
 }
 
@@ -180,10 +184,10 @@ void Raft::take_write(Output& output) {
   write.id = next_write_++;
   if (new_hard_state) write.hard_state = hard_state_;
   write.entries = log_.slice(handed_.next(), log_.last_index(), config_.max_write_bytes);
-  write.commit = commit_;
+  handed_ = handed_ + write.entries.size();
+  write.commit = std::min(commit_, handed_);
   writing_ = write.id;
   handed_hard_state_ = hard_state_;
-  handed_ = handed_ + write.entries.size();
   writing_last_ = handed_;
   output.write = std::move(write);
 }

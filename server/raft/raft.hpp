@@ -41,7 +41,7 @@ struct Config {
   std::size_t max_append_bytes = 1 << 20;  // of commands in one message
   std::size_t max_in_flight = 128;         // unanswered messages with entries, a peer
   std::size_t max_in_flight_bytes = 16 << 20;
-  std::size_t max_write_bytes = 8 << 20;   // of commands in one batch for the disk
+  std::size_t max_write_bytes = 8 << 20;  // of commands in one batch for the disk
 };
 
 // What the disk gave back at start.
@@ -155,8 +155,8 @@ class Raft {
   void receive_from(const NodeId& from, const AppendReply& reply);
   bool is_well_formed(const AppendRequest& request) const;
   void refuse(const NodeId& from, const AppendRequest& request);
-  void accept(const AppendRequest& request);
-  void acknowledge(const NodeId& from, Index verified, std::uint64_t round);
+  bool accept(const AppendRequest& request);
+  void acknowledge(const NodeId& from, Index verified, std::uint64_t round, bool brought_entries);
   void back_up(Progress& progress, const AppendReply& reply);
   void advance_commit();
   void feed_peers(Leader& leader);
@@ -182,12 +182,12 @@ class Raft {
   // The disk: one write at most is under way.
   std::uint64_t next_write_ = 1;
   std::optional<std::uint64_t> writing_;
-  std::uint32_t write_ticks_ = 0;      // that the write under way takes
-  HardState handed_hard_state_;        // the last one given to the disk
+  std::uint32_t write_ticks_ = 0;  // that the write under way takes
+  HardState handed_hard_state_;    // the last one given to the disk
   HardState durable_hard_state_;
-  Index handed_;                       // the last entry given to the disk
-  Index writing_last_;                 // the last entry of the write under way that is still in the log
-  Index durable_;                      // the last entry that is durable and still in the log
+  Index handed_;        // the last entry given to the disk
+  Index writing_last_;  // the last entry of the write under way that is still in the log
+  Index durable_;       // the last entry that is durable and still in the log
 
   // Gathered for take_output.
   std::vector<Envelope> send_;

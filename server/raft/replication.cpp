@@ -7,6 +7,11 @@
 #include "server/raft/raft.hpp"
 
 namespace kv::raft {
+namespace {
+
+constexpr std::size_t max_waiting_refusals = 64;  // while the disk hangs
+
+}  // namespace
 
 // ---- The follower's side
 
@@ -22,8 +27,9 @@ bool Raft::is_well_formed(const AppendRequest& request) const {
 void Raft::receive_from(const NodeId& from, const AppendRequest& request) {
   if (request.leader != from || !is_well_formed(request)) return;
   if (request.term < term()) {
-    // The answer's term makes the old leader step down (Raft figure 2, AppendEntries 1).
-    send_.push_back({from, AppendReply{term(), false, {}, request.round, request.prev_index, {}, {}}});
+    // The answer's term makes the old leader step down (Raft figure 2, AppendEntries 1). It says nothing else: the
+    // rounds and positions of the old term mean something different to a leader of this one.
+    send_.push_back({from, AppendReply{term(), false, {}, 0, {}, {}, {}}});
     return;
   }
   if (request.term == term() && leads()) return;  // there is one leader a term; this is not from a peer of ours
@@ -36,21 +42,27 @@ void Raft::receive_from(const NodeId& from, const AppendRequest& request) {
     refuse(from, request);
     return;
   }
-  accept(request);
+  const bool brought_entries = accept(request);
   // Never past what this very message has verified (Raft figure 2, AppendEntries 5).
   const Index verified = std::max(request.prev_index + request.entries.size(), log_.base_index());
   commit_ = std::max(commit_, std::min(request.commit, verified));
-  acknowledge(from, verified, request.round);
+  acknowledge(from, verified, request.round, brought_entries);
 }
 
 void Raft::refuse(const NodeId& from, const AppendRequest& request) {
   const Position hint = log_.last_at_most({request.prev_index, request.prev_term});
   const AppendReply reply{term(), false, {}, request.round, request.prev_index, hint.index, hint.term};
   // It promises no entry, but the term has to be durable as for every answer.
-  (term_is_durable() ? send_ : send_after_).push_back({from, reply});
+  if (term_is_durable()) {
+    send_.push_back({from, reply});
+  } else if (send_after_.size() < max_waiting_refusals) {
+    send_after_.push_back({from, reply});  // a lost one is asked for again with the next heartbeat
+  }
 }
 
-void Raft::accept(const AppendRequest& request) {
+// Whether the log has got anything new.
+bool Raft::accept(const AppendRequest& request) {
+  bool brought_entries = false;
   for (const Entry& entry : request.entries) {
     if (entry.index <= log_.base_index()) continue;  // part of a snapshot, so committed
     const std::optional<Term> ours = log_.term_at(entry.index);
@@ -64,14 +76,16 @@ void Raft::accept(const AppendRequest& request) {
       durable_ = std::min(durable_, kept);
     }
     log_.append(entry);
+    brought_entries = true;
   }
+  return brought_entries;
 }
 
-void Raft::acknowledge(const NodeId& from, Index verified, std::uint64_t round) {
-  // What is durable is acknowledged at once; also where only a new round is asked for, which promises no
+void Raft::acknowledge(const NodeId& from, Index verified, std::uint64_t round, bool brought_entries) {
+  // What is durable is acknowledged at once. So is a heartbeat and the question of a new round, which promise no
   // entry: a slow disk delays promises and nothing but promises.
   const bool all_durable = verified <= durable_;
-  if (term_is_durable() && (all_durable || round > round_answered_)) {
+  if (term_is_durable() && (all_durable || !brought_entries || round > round_answered_)) {
     send_.push_back({from, AppendReply{term(), true, std::min(verified, durable_), round, {}, {}, {}}});
     round_answered_ = std::max(round_answered_, round);
     if (all_durable) return;
@@ -114,7 +128,8 @@ void Raft::back_up(Progress& progress, const AppendReply& reply) {
     return;
   }
   if (reply.rejected != progress.next.previous()) return;  // not the probe that was asked last
-  const Position agreed = log_.last_at_most({std::min(reply.hint_index, reply.rejected.previous()), reply.hint_term});
+  const Position agreed =
+      log_.last_at_most({std::min(reply.hint_index, reply.rejected.previous()), reply.hint_term});
   progress.next = std::max(agreed.index, progress.match).next();
   progress.probe_sent = false;
 }

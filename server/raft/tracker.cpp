@@ -38,7 +38,9 @@ Quorum::Quorum(std::vector<NodeId> voters) : voters_(std::move(voters)) {
   invariant(std::adjacent_find(voters_.begin(), voters_.end()) == voters_.end(), "voters are distinct");
 }
 
-bool Quorum::contains(const NodeId& id) const { return std::binary_search(voters_.begin(), voters_.end(), id); }
+bool Quorum::contains(const NodeId& id) const {
+  return std::binary_search(voters_.begin(), voters_.end(), id);
+}
 
 Index Quorum::reached(std::vector<Index> positions) const {
   invariant(positions.size() == voters_.size(), "one position a voter");
@@ -48,9 +50,8 @@ Index Quorum::reached(std::vector<Index> positions) const {
 }
 
 void Votes::record(const NodeId& from, bool granted) {
-  // The first answer counts; a duplicated or contradicting one changes nothing.
-  if (granted_.contains(from) || refused_.contains(from)) return;
-  (granted ? granted_ : refused_).insert(from);
+  // A refusal may be of an earlier question, late on its way; a vote that was given once stands.
+  if (granted) granted_.insert(from);
 }
 
 }  // namespace kv::raft

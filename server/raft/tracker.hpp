@@ -27,7 +27,7 @@ struct Progress {
   };
   std::deque<Sent> in_flight;  // unanswered messages with entries
   std::size_t in_flight_bytes = 0;
-  Index commit_sent;            // the commit position it has been told
+  Index commit_sent;  // the commit position it has been told
   std::uint64_t round_sent = 0;
   std::uint64_t round_acked = 0;
   bool heartbeat_due = false;
@@ -60,11 +60,9 @@ class Votes {
  public:
   void record(const NodeId& from, bool granted);
   bool won(const Quorum& quorum) const { return granted_.size() >= quorum.majority(); }
-  bool lost(const Quorum& quorum) const { return quorum.voters().size() - refused_.size() < quorum.majority(); }
 
  private:
   std::set<NodeId> granted_;
-  std::set<NodeId> refused_;
 };
 
 }  // namespace kv::raft

@@ -28,8 +28,12 @@ struct Number {
 using Term = Number<struct TermTag>;    // 0: before any election
 using Index = Number<struct IndexTag>;  // a position in the log, the first is 1; 0: before the log
 
-constexpr Index operator+(Index index, std::uint64_t count) { return Index(index.value + count); }
-constexpr std::uint64_t operator-(Index a, Index b) { return a.value - b.value; }
+constexpr Index operator+(Index index, std::uint64_t count) {
+  return Index(index.value + count);
+}
+constexpr std::uint64_t operator-(Index a, Index b) {
+  return a.value - b.value;
+}
 
 // A server's name. Empty: nobody.
 struct NodeId {

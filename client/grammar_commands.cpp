@@ -1,0 +1,91 @@
+// The commands: their words, their flags, and what of them becomes the Command.
+#include "client/grammar.hpp"
+
+namespace kv::client {
+
+void Grammar::add_commands() {
+  add_put();
+  add_get();
+  add_del();
+  add_command("status", "Show every server: role, term, applied, behind, keys, size, uptime",
+              [] { return StatusCommand{}; });
+  if (place_ == Place::program) {
+    add_command("shell", "Read commands from the terminal or a pipe", [] { return ShellCommand{}; });
+  } else {
+    add_init();
+    add_command("quit", "Leave; Ctrl-D does the same", [] { return QuitCommand{}; })->alias("exit");
+  }
+  add_help();
+}
+
+void Grammar::add_put() {
+  CLI::App* put = add_command("put", "Write a value", {});
+  CLI::Option* key = add_value(*put, "KEY", "1 to 4096 bytes of UTF-8", "");
+  CLI::Option* value = add_value(*put, "VALUE", "At most 1 MiB; - is standard input, @FILE a file", "");
+  CLI::Option* if_ts = add_value(*put, "--if-ts", "Only if the key's timestamp is TS; 0: if it is absent", "TS");
+  CLI::Option* literal = add_switch(*put, "--literal", "Take VALUE as it is, also - and @FILE");
+  put->footer("A value that begins with - goes behind --: put -- balance -5");
+  makers_[put] = [=, this] {
+    PutCommand command;
+    command.key = key_of(*put, key);
+    command.value = positional(*put, value, "VALUE");
+    command.literal = switch_value(literal, false);
+    command.if_ts = position_value(if_ts);
+    if (place_ == Place::shell && command.value == "-" && !command.literal) {
+      bad_usage("put: - is standard input, which the shell reads itself", "Use @FILE, or --literal for a dash");
+    }
+    return command;
+  };
+}
+
+void Grammar::add_get() {
+  CLI::App* get = add_command("get", "Read a value", {});
+  CLI::Option* key = add_value(*get, "KEY", "", "");
+  CLI::Option* raw = add_switch(*get, "--raw", "The value alone, with no newline behind it");
+  CLI::Option* after = add_value(*get, "--after", "At least as new as TOKEN, which put -v printed", "TOKEN");
+  makers_[get] = [=, this] {
+    GetCommand command;
+    command.key = key_of(*get, key);
+    command.raw = switch_value(raw, false);
+    if (!is_set(after)) return command;
+    command.after = parse_token(last_of(after));
+    if (!command.after) {
+      bad_usage("--after: " + in_quotes(last_of(after)) + " is no token", "put -v prints one: CLUSTER:TS");
+    }
+    if (options_.consistency == message::Consistency::local) {
+      bad_usage("--after and --consistency local contradict each other: a local read waits for nothing");
+    }
+    return command;
+  };
+}
+
+void Grammar::add_del() {
+  CLI::App* del = add_command("del", "Delete a key: 1 if it was there, else 0", {});
+  del->alias("delete");
+  CLI::Option* key = add_value(*del, "KEY", "", "");
+  CLI::Option* if_ts = add_value(*del, "--if-ts", "Only if the key's timestamp is TS", "TS");
+  makers_[del] = [=, this] {
+    DeleteCommand command;
+    command.key = key_of(*del, key);
+    command.if_ts = position_value(if_ts);
+    return command;
+  };
+}
+
+void Grammar::add_init() {
+  CLI::App* init = add_command("init", "Begin anew with these servers", {});
+  CLI::Option* servers = add_value(*init, "SERVERS", "HOST:PORT,… to ask; the others are learned", "");
+  makers_[init] = [=, this] {
+    InitCommand command;
+    command.endpoints = addresses_value("init", positional(*init, servers, "SERVERS"));
+    return command;
+  };
+}
+
+void Grammar::add_help() {
+  CLI::App* help = add_command("help", "Show the commands, or one of them", {});
+  CLI::Option* topic = add_value(*help, "COMMAND", "", "");
+  makers_[help] = [=, this] { return ShowText{help_text(is_set(topic) ? last_of(topic) : "")}; };
+}
+
+}  // namespace kv::client
