@@ -55,11 +55,12 @@ Reply make_reply(Body body, const Link& link) {
 
 Client::Client(asio::io_context& io, ClientOptions options)
     : io_(io), answer_grace_(options.answer_grace), pool_(io, options.connect_step, options.seed) {
-  pool_.restart(std::move(options.endpoints), std::move(options.cluster));
+  pool_.restart(std::move(options.endpoints), std::move(options.cluster), options.endpoints_first);
+  if (options.known) pool_.add_known(*options.known);
 }
 
 void Client::restart(std::vector<Address> endpoints, std::string cluster) {
-  pool_.restart(std::move(endpoints), std::move(cluster));
+  pool_.restart(std::move(endpoints), std::move(cluster), true);
   session_.reset();
 }
 

@@ -22,6 +22,7 @@
 #include <vector>
 
 #include "client/call.hpp"
+#include "client/known_servers.hpp"
 #include "client/link.hpp"
 #include "client/outcome.hpp"
 #include "client/server_pool.hpp"
@@ -32,6 +33,10 @@ namespace kv::client {
 
 struct ClientOptions {
   std::vector<Address> endpoints;
+  // The members that are learned are asked only where none of `endpoints` can be; else all by chance.
+  bool endpoints_first = false;
+  // Asked where none of `endpoints` can be, before there are any learned ones.
+  std::optional<KnownServers> known;
   // The cluster that the caller remembers, empty for none: servers of any other are not used.
   std::string cluster;
   // How long a connection may take before the next server is tried beside it.
@@ -69,7 +74,8 @@ class Client {
   // Asks every server that is known, all at the same time. Sorted by node.
   asio::awaitable<std::vector<NodeStatus>> status(std::shared_ptr<Call> call);
 
-  // Begins anew with other servers (INIT in the shell): closes all connections, forgets cluster and session.
+  // Begins anew with other servers (INIT in the shell), which are asked first: closes all connections, forgets
+  // cluster and session.
   // `cluster` as in ClientOptions.
   void restart(std::vector<Address> endpoints, std::string cluster = "");
 
@@ -77,6 +83,8 @@ class Client {
   const std::string& cluster() const { return pool_.cluster(); }
   const std::string& leader() const { return pool_.leader(); }
   std::size_t server_count() const { return pool_.member_count(); }
+  // nullopt before a server has answered INIT.
+  std::optional<KnownServers> known_servers() const { return pool_.known_servers(); }
 
  private:
   using ServerPtr = ServerPool::ServerPtr;

@@ -197,6 +197,7 @@ void Grammar::read_globals() {
     std::string all;
     for (const std::string& some : endpoints_->results()) all += (all.empty() ? "" : ",") + some;
     o.endpoints = addresses_value(source_of(endpoints_), all);
+    o.endpoints_given = true;
   }
   if (is_set(timeout_)) {
     const auto timeout = parse_duration(last_of(timeout_));

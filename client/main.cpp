@@ -5,6 +5,7 @@
 #include <csignal>
 #include <cstdlib>
 #include <exception>
+#include <filesystem>
 #include <iostream>
 #include <string>
 #include <variant>
@@ -12,6 +13,7 @@
 
 #include "client/client.hpp"
 #include "client/commands.hpp"
+#include "client/known_servers.hpp"
 #include "client/options.hpp"
 #include "client/output.hpp"
 #include "client/session.hpp"
@@ -37,6 +39,16 @@ Session make_session(const GlobalOptions& options, const Session::Warn& warn) {
   return Session::per_cluster(directory, warn);
 }
 
+Exit run_command(asio::io_context& io, Client& client, Session& session, const Screen& screen, Printer& printer,
+                 const Invocation& invocation) {
+  if (!std::holds_alternative<ShellCommand>(invocation.command)) {
+    Context context{io, client, session, printer, invocation.options};
+    return execute(context, invocation.command);
+  }
+  Shell shell(io, client, session, screen, invocation.options);
+  return ::isatty(STDIN_FILENO) ? shell.run_on_terminal() : shell.run_script(std::cin);
+}
+
 Exit run_kvctl(asio::io_context& io, const Screen& screen, const Invocation& invocation) {
   const GlobalOptions& options = invocation.options;
   Printer printer(screen, Style::one_shot, options);
@@ -44,17 +56,19 @@ Exit run_kvctl(asio::io_context& io, const Screen& screen, const Invocation& inv
 
   ClientOptions client_options;
   client_options.endpoints = options.endpoints;
+  client_options.endpoints_first = options.endpoints_given;
   // status tells about servers, whosever they are.
   if (!std::holds_alternative<StatusCommand>(invocation.command)) {
     client_options.cluster = session.remembered_cluster();
   }
+  // Where no servers were named, those that the default one led to last time do as well.
+  const std::filesystem::path directory =
+      options.endpoints_given || options.no_session ? std::filesystem::path() : state_directory();
+  if (!directory.empty()) client_options.known = load_known_servers(directory);
   Client client(io, std::move(client_options));
-  if (!std::holds_alternative<ShellCommand>(invocation.command)) {
-    Context context{io, client, session, printer, options};
-    return execute(context, invocation.command);
-  }
-  Shell shell(io, client, session, screen, options);
-  return ::isatty(STDIN_FILENO) ? shell.run_on_terminal() : shell.run_script(std::cin);
+  const Exit exit = run_command(io, client, session, screen, printer, invocation);
+  if (const auto known = client.known_servers(); known && !directory.empty()) save_known_servers(directory, *known);
+  return exit;
 }
 
 Exit start(asio::io_context& io, const std::vector<std::string>& words) {

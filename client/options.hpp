@@ -21,6 +21,7 @@ enum class Format { simple, json, table };
 
 struct GlobalOptions {
   std::vector<Address> endpoints = {Address{"127.0.0.1", 7401}};
+  bool endpoints_given = false;
   std::chrono::milliseconds timeout{default_timeout_ms};
   bool timeout_given = false;
   message::Consistency consistency = message::Consistency::session;

@@ -52,7 +52,9 @@ void ServerPool::close_connections(const std::string& why) {
   }
 }
 
-void ServerPool::restart(std::vector<Address> endpoints, std::string cluster) {
+void ServerPool::restart(std::vector<Address> endpoints, std::string cluster, bool endpoints_first) {
+  endpoints_first_ = endpoints_first;
+  in_contact_ = false;
   close_connections("other servers were named");
   servers_.clear();
   leader_.clear();
@@ -68,9 +70,33 @@ void ServerPool::restart(std::vector<Address> endpoints, std::string cluster) {
   member_count_ = servers_.size();
 }
 
+void ServerPool::add_known(const KnownServers& known) {
+  known_cluster_ = known.cluster;
+  for (const Address& address : known.members) {
+    const auto same = [&](const ServerPtr& server) { return server->address == address; };
+    if (std::any_of(servers_.begin(), servers_.end(), same)) continue;
+    const auto server = std::make_shared<Server>();
+    server->address = address;
+    server->remembered = true;
+    servers_.push_back(server);
+  }
+}
+
+std::optional<KnownServers> ServerPool::known_servers() const {
+  if (!in_contact_ || endpoints_first_) return std::nullopt;
+  KnownServers known{cluster_, {}};
+  for (const ServerPtr& server : servers_) {
+    if (!server->node.empty()) known.members.push_back(server->address);
+  }
+  return known;
+}
+
 std::vector<ServerPool::ServerPtr> ServerPool::in_random_order() {
   std::vector<ServerPtr> order = servers_;
   std::shuffle(order.begin(), order.end(), random_);
+  if (endpoints_first_ || !in_contact_) {
+    std::stable_partition(order.begin(), order.end(), [](const ServerPtr& server) { return server->given; });
+  }
   const auto now = Clock::now();
   std::stable_partition(order.begin(), order.end(), [now](const ServerPtr& server) {
     const bool hangs = server->link && server->link->state() == Link::State::opening;
@@ -117,15 +143,17 @@ bool ServerPool::usable(const ServerPtr& server) {
 
 bool ServerPool::welcome(const ServerPtr& server) {
   const message::InitOk& hello = server->link->hello();
-  if (!cluster_.empty() && hello.cluster != cluster_) {
+  const std::string& expected = cluster_.empty() && server->remembered ? known_cluster_ : cluster_;
+  if (!expected.empty() && hello.cluster != expected) {
     message::Error error;
     error.code = message::Code::cluster_mismatch;
-    error.message = "it is of cluster " + hello.cluster + ", not of " + cluster_;
+    error.message = "it is of cluster " + hello.cluster + ", not of " + expected;
     error.cluster = hello.cluster;
     server->link->refuse(std::move(error));
     note_failure(server);
     return false;
   }
+  in_contact_ = true;
   cluster_ = hello.cluster;
   leader_ = hello.leader;
   server->welcomed = true;
@@ -148,6 +176,7 @@ void ServerPool::learn_members(const ServerPtr& from) {
     });
     if (known != servers_.end()) {
       if ((*known)->node.empty()) (*known)->node = member.node;
+      (*known)->remembered = false;
       continue;
     }
     const auto learned = std::make_shared<Server>();
@@ -155,6 +184,8 @@ void ServerPool::learn_members(const ServerPtr& from) {
     learned->node = member.node;
     servers_.push_back(learned);
   }
+  // What is remembered and no member any more is forgotten.
+  std::erase_if(servers_, [](const ServerPtr& server) { return server->remembered && !server->link; });
   // A server that was given by one name and learned by another is one: the given name is known to lead there.
   std::erase_if(servers_, [&](const ServerPtr& server) {
     return server != from && !server->given && server->node == from->node && !server->link;

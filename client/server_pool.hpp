@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "client/call.hpp"
+#include "client/known_servers.hpp"
 #include "client/link.hpp"
 #include "client/outcome.hpp"
 #include "common/address.hpp"
@@ -27,8 +28,9 @@ class ServerPool {
  public:
   struct Server {
     Address address;
-    bool given = false;  // by the user; the others were learned
-    std::string node;    // once known
+    bool given = false;       // by the user; the others were learned
+    bool remembered = false;  // from an earlier run, and not heard of in this one yet
+    std::string node;         // once known
     std::shared_ptr<Link> link;
     bool welcomed = false;  // what its INIT_OK said has been taken over
     Clock::time_point avoid_until = Clock::time_point::min();
@@ -44,8 +46,12 @@ class ServerPool {
   ServerPool& operator=(const ServerPool&) = delete;
 
   // Begins anew: closes all connections and forgets the members. Servers of any other cluster are not used;
-  // empty: that of the first server that answers is the one.
-  void restart(std::vector<Address> endpoints, std::string cluster);
+  // empty: that of the first server that answers is the one. `endpoints_first`: the members that are learned are
+  // asked only where none of `endpoints` can be.
+  void restart(std::vector<Address> endpoints, std::string cluster, bool endpoints_first);
+  // Adds servers that are asked where no other can be, and count only if they are of their cluster.
+  void add_known(const KnownServers& known);
+  std::optional<KnownServers> known_servers() const;
   const std::string& cluster() const { return cluster_; }
   const std::string& leader() const { return leader_; }
   // One address each. The same server may be there twice, as long as it has not been asked by both.
@@ -86,6 +92,9 @@ class ServerPool {
   std::string cluster_;
   std::string leader_;
   std::size_t member_count_ = 0;
+  bool endpoints_first_ = false;
+  bool in_contact_ = false;    // some server has answered INIT
+  std::string known_cluster_;  // of the remembered servers
 };
 
 // Not applied, and another server, or the same one a little later, may well say yes.

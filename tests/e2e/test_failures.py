@@ -140,7 +140,9 @@ class Death(FailureTest):
 
 class Stopping(FailureTest):
     def test_sigterm_hands_leadership_over(self):
-        servers = self.cluster(3, flags=DEFAULTS)
+        # So long a time-out that a gap without a hand-over could not be taken for one with it.
+        election_timeout = 3.0
+        servers = self.cluster(3, flags=["--election-timeout", "3s"])
         leader = servers.wait_leader()
         writers = self.load(node for node in servers if node is not leader)
         asked = time.monotonic()
@@ -148,10 +150,11 @@ class Stopping(FailureTest):
         stopped = time.monotonic() - asked
         writers.wait_acknowledged(100, since=asked + stopped)
         writers.stop()
-        gap = max(later - earlier for earlier, later in
-                  zip(sorted(t for _, t in writers.acknowledged), sorted(t for _, t in writers.acknowledged)[1:]))
+        answered = sorted(answered for _, answered in writers.acknowledged)
+        gap = max(later - earlier for earlier, later in zip(answered, answered[1:]))
         print(f"SIGTERM of the leader: exit 0 after {stopped:.2f} s; the longest time without a PUT_OK was "
-              f"{gap * 1000:.0f} ms (election timeout {ELECTION_TIMEOUT * 1000:.0f} ms)")
+              f"{gap * 1000:.0f} ms (election timeout {election_timeout * 1000:.0f} ms)")
+        self.assertLess(gap, election_timeout / 2)
         self.assertLess(stopped, 5 * kv.SLOWDOWN)
         self.assertEqual(writers.refused, 0, "a handed-over leadership refuses no one")
         leader.start().wait_ready()
@@ -276,7 +279,7 @@ class LostDisk(FailureTest):
         wiped.start()
         # The others say so in their logs, and go on without it.
         for node in (leader, other):
-            node.wait_log(rf"(?i){wiped.name}.*(identity|refused)|(identity|refused).*{wiped.name}")
+            node.wait_log(rf"(?i){wiped.name}.*identity")
         ts = self.assert_message(other.ask("PUT", key="a", value="2"), "PUT_OK")["ts"]
         self.assert_message(leader.ask("GET", key="a", consistency="linearizable"), "GET_OK", value="2", ts=ts)
         self.assertEqual(servers["n1"].status()["term"] if wiped.name != "n1" else leader.status()["term"], term)
