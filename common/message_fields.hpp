@@ -238,7 +238,11 @@ void describe(Visitor& v, Is<StatusOk> auto& m) {
   v.standard("connections", m.connections);
   v.standard("uptime_ms", m.uptime_ms);
   v.standard("version", m.version);
-  v.optional("peers", m.peers);
+  if (m.role == "leader") {
+    v.standard("peers", m.peers);  // a single server's are []
+  } else {
+    v.optional("peers", m.peers);
+  }
 }
 
 template <class Visitor>

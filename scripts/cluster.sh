@@ -227,9 +227,9 @@ up() {
 
 greet() {
   say
-  say 'A first PUT and GET. Each goes to a server of its own choice; -v tells which one answered:'
-  show build/release/kvctl -v -e 127.0.0.1:7401 put greeting hello
-  show build/release/kvctl -v -e 127.0.0.1:7403 get greeting
+  say 'A first PUT through n1, and a GET through n3:'
+  show build/release/kvctl -e 127.0.0.1:7401 put greeting hello
+  show build/release/kvctl -e 127.0.0.1:7403 get greeting
   cat <<END
 
 Ready. What to try next:

@@ -126,13 +126,14 @@ void raise_open_files_limit() {
   setrlimit(RLIMIT_NOFILE, &limit);
 }
 
-void log_recovery(const Wal::Recovered& recovered, const std::string& path, std::chrono::milliseconds took) {
+void log_recovery(const Wal::Recovered& recovered, std::size_t entries, const std::string& path,
+                  std::chrono::milliseconds took) {
   if (recovered.fresh) {
     spdlog::info("new data directory {}", path);
     return;
   }
-  spdlog::info("read {} entries, {} in {} segments of {} in {}", recovered.entries.size(),
-               format_size(recovered.bytes), recovered.segments, path, format_duration(took));
+  spdlog::info("read {} entries, {} in {} segments of {} in {}", entries, format_size(recovered.bytes),
+               recovered.segments, path, format_duration(took));
   if (recovered.torn_bytes > 0) {
     spdlog::warn("cut off {} bytes at {}: the torn end of a write that was never confirmed", recovered.torn_bytes,
                  recovered.torn_where);
@@ -152,9 +153,10 @@ class Server {
     if (cluster.size() > 1 || config.peer_listen_given)
       peers = take_port(loop_, config.peer_listen, "--peer-listen");
     const command::Member self = describe_self(recovered.identity, cluster, clients, peers);
+    const std::size_t entries = recovered.entries.size();
     auto replica = make_replica(self, cluster, recovered);
     const auto took = std::chrono::steady_clock::now() - begin;
-    log_recovery(recovered, config.data_dir, std::chrono::duration_cast<std::chrono::milliseconds>(took));
+    log_recovery(recovered, entries, config.data_dir, std::chrono::duration_cast<std::chrono::milliseconds>(took));
     engine_ = std::make_unique<Engine>(loop_, std::move(replica), std::move(wal));
     std::map<std::string, Address> others = cluster;
     others.erase(config.name);

@@ -71,7 +71,7 @@ class FirstMinutes(kv.TestCase):
     def test_it_leads_itself(self):
         status = self.node().start().wait_ready().status()
         self.assert_message(status, "STATUS_OK", role="leader", leader=status["node"])
-        self.assertEqual(status.get("peers", []), [])
+        self.assertEqual(status["peers"], [])
 
 
 class CannotStart(kv.TestCase):
