@@ -5,12 +5,6 @@
 #include <exception>
 #include <utility>
 
-// g++ 12 inlines the operator new of Asio's coroutine frames down to malloc, but not its operator delete, and takes
-// the two for strangers.
-#if defined(__GNUC__) && !defined(__clang__)
-#pragma GCC diagnostic ignored "-Wmismatched-new-delete"
-#endif
-
 namespace kv::client {
 namespace {
 

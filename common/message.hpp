@@ -12,6 +12,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <variant>
 #include <vector>
 
@@ -187,6 +188,13 @@ struct Error {
   std::optional<std::string> cluster;    // CLUSTER_MISMATCH: this server's
   bool operator==(const Error&) const = default;
 };
+
+inline Error make_error(Code code, std::string text) {
+  Error error;
+  error.code = code;
+  error.message = std::move(text);
+  return error;
+}
 
 // `id` is nullopt only for an ERROR about a frame whose id could not be read.
 struct Answer {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <functional>
 
+#include "common/overloaded.hpp"
 #include "common/text.hpp"
 
 namespace kv::message {
@@ -18,11 +19,6 @@ constexpr std::size_t hopeless_depth = 1000;
 // Marks in Level::seen, far above the members' own bits.
 constexpr std::uint64_t type_bit = std::uint64_t{1} << 63;
 constexpr std::uint64_t id_bit = std::uint64_t{1} << 62;
-
-template <class... F>
-struct Overloaded : F... {
-  using F::operator()...;
-};
 
 std::string in_quotes(std::string_view name) {
   return "\"" + escape_control(name, 64) + "\"";

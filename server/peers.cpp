@@ -254,10 +254,9 @@ asio::awaitable<std::optional<message::Peer>> Peers::first_message(std::shared_p
     const auto result = connection->frames().next(frame);
     if (result == FrameReader::Result::frame) break;
     if (result == FrameReader::Result::bad_length) {
-      message::Error error;
-      error.code = message::Code::bad_request;
-      error.message = "a frame of " + std::to_string(connection->frames().bad_length()) + " bytes is no INIT";
-      connection->send(message::Peer(std::move(error)));
+      connection->send(message::Peer(message::make_error(
+          message::Code::bad_request,
+          "a frame of " + std::to_string(connection->frames().bad_length()) + " bytes is no INIT")));
       co_return std::nullopt;
     }
     if (co_await connection->read()) co_return std::nullopt;
@@ -265,10 +264,7 @@ asio::awaitable<std::optional<message::Peer>> Peers::first_message(std::shared_p
   auto decoded = message::decode_peer(frame);
   connection->frames().set_max_frame(peer_max_frame);
   if (auto* malformed = std::get_if<message::Malformed>(&decoded)) {
-    message::Error error;
-    error.code = malformed->code;
-    error.message = malformed->text;
-    connection->send(message::Peer(std::move(error)));
+    connection->send(message::Peer(message::make_error(malformed->code, malformed->text)));
     co_return std::nullopt;
   }
   co_return std::move(std::get<message::Peer>(decoded));
@@ -298,10 +294,7 @@ bool Peers::welcome(const std::shared_ptr<Connection>& connection, const message
 
 void Peers::refuse(const std::shared_ptr<Connection>& connection, message::Code code, std::string text) {
   spdlog::warn("refused {} on the servers' listener: {}", connection->remote(), text);
-  message::Error error;
-  error.code = code;
-  error.message = std::move(text);
-  connection->send(message::Peer(std::move(error)));
+  connection->send(message::Peer(message::make_error(code, std::move(text))));
   connection->close_after_flush();
 }
 
@@ -334,10 +327,7 @@ bool Peers::take_frames(Connection& connection, const std::string& node, bool an
   if (wrong.empty()) return false;
   spdlog::warn("{} sent {}: the connection is closed", node, escape_control(wrong));
   if (!answers) {
-    message::Error error;
-    error.code = message::Code::bad_request;
-    error.message = wrong;
-    connection.send(message::Peer(std::move(error)));
+    connection.send(message::Peer(message::make_error(message::Code::bad_request, wrong)));
     connection.flush();
   }
   return false;

@@ -345,10 +345,7 @@ void Replica::answer(ClientId client, std::uint64_t id, decltype(message::Answer
 }
 
 void Replica::refuse(ClientId client, std::uint64_t id, message::Code code, std::string text) {
-  message::Error error;
-  error.code = code;
-  error.message = std::move(text);
-  answer(client, id, std::move(error));
+  answer(client, id, message::make_error(code, std::move(text)));
 }
 
 void Replica::notice(Notice::Level level, std::string text) {

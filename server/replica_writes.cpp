@@ -19,13 +19,6 @@ const std::string& key_of(const command::Command& command) {
   return del ? del->key : none;
 }
 
-message::Error error_of(message::Code code, std::string text) {
-  message::Error error;
-  error.code = code;
-  error.message = std::move(text);
-  return error;
-}
-
 using WriteAnswer = std::variant<message::PutOk, message::DeleteOk, message::Error>;
 
 WriteAnswer answer_of(const command::Command& command, const Outcome& outcome) {
@@ -34,17 +27,18 @@ WriteAnswer answer_of(const command::Command& command, const Outcome& outcome) {
   if (const auto* deleted = std::get_if<Deleted>(&outcome))
     return message::DeleteOk{key, deleted->ts, deleted->found};
   if (const auto* conflict = std::get_if<Conflict>(&outcome)) {
-    auto error =
-        error_of(message::Code::conflict, conflict->current_ts == 0
-                                              ? std::string("the key is absent: read it again and decide anew")
-                                              : "the key's ts is " + std::to_string(conflict->current_ts) +
-                                                    ": read it again and decide anew");
+    auto error = message::make_error(
+        message::Code::conflict,
+        conflict->current_ts == 0
+            ? std::string("the key is absent: read it again and decide anew")
+            : "the key's ts is " + std::to_string(conflict->current_ts) + ": read it again and decide anew");
     error.ts = conflict->current_ts;
     return error;
   }
-  return error_of(message::Code::session_expired,
-                  "the cluster no longer remembers this session's answers: begin a new session, after reading "
-                  "whether the write was done");
+  return message::make_error(
+      message::Code::session_expired,
+      "the cluster no longer remembers this session's answers: begin a new session, after reading "
+      "whether the write was done");
 }
 
 }  // namespace
@@ -260,7 +254,7 @@ void Replica::fail_write(const Origin& origin, message::Code code, std::string t
   const auto& peer = std::get<ForPeer>(origin);
   message::ForwardOk ok;
   ok.number = peer.number;
-  ok.answer = error_of(code, std::move(text));
+  ok.answer = message::make_error(code, std::move(text));
   effects_.send.push_back({peer.peer, std::move(ok)});
 }
 

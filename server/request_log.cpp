@@ -5,15 +5,11 @@
 #include <string>
 #include <variant>
 
+#include "common/overloaded.hpp"
 #include "common/text.hpp"
 
 namespace kv {
 namespace {
-
-template <class... Handlers>
-struct Overloaded : Handlers... {
-  using Handlers::operator()...;
-};
 
 bool is_shown() {
   return spdlog::should_log(spdlog::level::debug);

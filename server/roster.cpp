@@ -6,17 +6,6 @@
 #include "server/raft/invariant.hpp"
 
 namespace kv {
-namespace {
-
-message::Error refusal(message::Code code, std::string text) {
-  message::Error error;
-  error.code = code;
-  error.message = std::move(text);
-  return error;
-}
-
-}  // namespace
-
 Roster::Roster(command::Member self, std::vector<std::string> names, std::string new_cluster)
     : self_(std::move(self)), names_(std::move(names)), new_cluster_(std::move(new_cluster)) {
   std::sort(names_.begin(), names_.end());
@@ -37,12 +26,12 @@ const command::Member* Roster::bound_member(const std::string& node) const {
 
 std::optional<message::Error> Roster::check(const message::PeerInit& init) const {
   if (init.protocol != protocol_version) {
-    return refusal(message::Code::bad_request,
-                   "this server speaks protocol 1, not " + std::to_string(init.protocol));
+    return message::make_error(message::Code::bad_request,
+                               "this server speaks protocol 1, not " + std::to_string(init.protocol));
   }
   if (init.to != self_.node) {
-    return refusal(message::Code::bad_request,
-                   "this is " + self_.node + ", not " + init.to + ": check the addresses in --cluster");
+    return message::make_error(message::Code::bad_request,
+                               "this is " + self_.node + ", not " + init.to + ": check the addresses in --cluster");
   }
   return check_claim({init.node, init.cluster, init.identity, init.provisional});
 }
@@ -50,11 +39,12 @@ std::optional<message::Error> Roster::check(const message::PeerInit& init) const
 std::optional<message::Error> Roster::check(const std::string& expected_node,
                                             const message::PeerInitOk& answer) const {
   if (answer.protocol != protocol_version) {
-    return refusal(message::Code::bad_request, "it speaks protocol " + std::to_string(answer.protocol) + ", not 1");
+    return message::make_error(message::Code::bad_request,
+                               "it speaks protocol " + std::to_string(answer.protocol) + ", not 1");
   }
   if (answer.node != expected_node) {
-    return refusal(message::Code::bad_request,
-                   "it is " + answer.node + ", not " + expected_node + ": check the addresses in --cluster");
+    return message::make_error(message::Code::bad_request, "it is " + answer.node + ", not " + expected_node +
+                                                               ": check the addresses in --cluster");
   }
   return check_claim({answer.node, answer.cluster, answer.identity, answer.provisional});
 }
@@ -62,14 +52,15 @@ std::optional<message::Error> Roster::check(const std::string& expected_node,
 std::optional<message::Error> Roster::check_claim(const Claim& claim) const {
   const std::string& node = claim.node;
   if (node == self_.node || !std::binary_search(names_.begin(), names_.end(), node)) {
-    return refusal(message::Code::bad_request,
-                   "'" + node + "' is not another member of this cluster: check --name and --cluster");
+    return message::make_error(message::Code::bad_request,
+                               "'" + node + "' is not another member of this cluster: check --name and --cluster");
   }
   // Two first entries that are not committed may meet, and the log decides between them; identities must match.
   const bool undecided = claim.provisional || !committed_;
   if (bound_ && !claim.cluster.empty() && claim.cluster != bound_->cluster && !undecided) {
-    auto error = refusal(message::Code::cluster_mismatch,
-                         node + " belongs to cluster " + claim.cluster + ", this server to " + bound_->cluster);
+    auto error =
+        message::make_error(message::Code::cluster_mismatch,
+                            node + " belongs to cluster " + claim.cluster + ", this server to " + bound_->cluster);
     error.cluster = bound_->cluster;
     return error;
   }
@@ -78,10 +69,11 @@ std::optional<message::Error> Roster::check_claim(const Claim& claim) const {
   // Before the first entry, too, a name belongs to one process at a time, else both would get our vote.
   if (!bound_ && linked != reached_.end()) known = &linked->second.member;
   if (known && known->identity != claim.identity) {
-    return refusal(message::Code::cluster_mismatch,
-                   node + " has another data directory than the one that is known under this name (identity " +
-                       claim.identity + ", not " + known->identity +
-                       "): give it back its own directory; an emptied or copied one must not vote");
+    return message::make_error(
+        message::Code::cluster_mismatch,
+        node + " has another data directory than the one that is known under this name (identity " +
+            claim.identity + ", not " + known->identity +
+            "): give it back its own directory; an emptied or copied one must not vote");
   }
   return std::nullopt;
 }

@@ -25,10 +25,7 @@ constexpr int frames_a_turn = 256;  // of one connection; then the others, the p
 constexpr auto sweep_interval = std::chrono::seconds(2);
 
 message::Answer error_answer(std::optional<std::uint64_t> id, message::Code code, std::string text) {
-  message::Error error;
-  error.code = code;
-  error.message = std::move(text);
-  return {id, std::move(error)};
+  return {id, message::make_error(code, std::move(text))};
 }
 
 // Nothing may end a coroutine but its own last line; what does all the same is a fault of ours.

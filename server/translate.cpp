@@ -4,15 +4,11 @@
 #include <string>
 #include <utility>
 
+#include "common/overloaded.hpp"
 #include "server/raft/invariant.hpp"
 
 namespace kv {
 namespace {
-
-template <class... Handlers>
-struct Overloaded : Handlers... {
-  using Handlers::operator()...;
-};
 
 std::optional<command::Session> to_session(std::optional<message::WriteSession> session) {
   if (!session) return std::nullopt;
