@@ -35,7 +35,7 @@ RULES = [
     (r"server/(wal|snapshot)(_\w+)?\..pp",      r"server/(file|wal_format|raft/types)\.hpp",               True),
     # The replica, and its parts.
     (r"server/(replica|roster|translate)(_\w+)?\..pp",
-     r"(server/(raft/\w+|wal|snapshot|store|command|roster|translate|replica\w*)|common/message)\.hpp",    True),
+     r"(server/(raft/\w+|wal|snapshot|store|command|roster|translate|replica\w*)|common/(message|overloaded))\.hpp",    True),
     (r"server/.*",                              HOST,                                                      False),
     (r"common/.*",                              r"common/.*",                                              False),
     (r"client/.*",                              r"(client|common)/.*",                                     False),
