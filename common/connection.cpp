@@ -1,7 +1,9 @@
 #include "common/connection.hpp"
 
+#include <linux/sockios.h>
 #include <netinet/tcp.h>
 #include <poll.h>
+#include <sys/ioctl.h>
 
 #include <asio/buffer.hpp>
 #include <asio/experimental/as_tuple.hpp>
@@ -84,6 +86,15 @@ asio::awaitable<void> Connection::drained(std::size_t bytes) {
   while (!closed_ && unsent() > bytes) {
     co_await drained_.async_wait(asio::experimental::as_tuple(asio::use_awaitable));
   }
+}
+
+std::chrono::steady_clock::time_point Connection::last_taken() {
+  int queued = 0;
+  if (!closed_ && ::ioctl(socket_.native_handle(), SIOCOUTQ, &queued) == 0 && queued != last_queued_) {
+    last_queued_ = queued;
+    last_taken_ = std::chrono::steady_clock::now();
+  }
+  return last_taken_;
 }
 
 bool Connection::is_hung_up() {

@@ -32,6 +32,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   template <class Message>
   void send(const Message& message) {
     if (closed_) return;
+    if (unsent() == 0) last_taken_ = std::chrono::steady_clock::now();
     const std::size_t start = begin_frame(outbox_);
     message::encode(message, outbox_);
     finish_frame(outbox_, start);
@@ -42,8 +43,9 @@ class Connection : public std::enable_shared_from_this<Connection> {
 
   // Bytes that the other side has not taken yet.
   std::size_t unsent() const { return outbox_.size() + writing_.size() - written_; }
-  // Since when what is unsent has been waiting without any of it being taken.
-  std::chrono::steady_clock::time_point last_taken() const { return last_taken_; }
+  // Since when what is unsent has been waiting without any of it being taken, as seen at calls of this: to be asked
+  // again and again, since the kernel takes from us in big steps and the other side from the kernel in small ones.
+  std::chrono::steady_clock::time_point last_taken();
   // The other side has closed its end, which a connection that is not being read from does not notice.
   bool is_hung_up();
   // Makes the kernel notice a machine that is gone: after `idle` seconds of silence it is asked every `interval`
@@ -75,6 +77,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   std::size_t written_ = 0;  // of writing_
   bool write_under_way_ = false;
   std::chrono::steady_clock::time_point last_taken_;
+  int last_queued_ = 0;  // bytes in the kernel that the other side had not acknowledged, at last_taken()
   bool closed_ = false;
   bool close_when_flushed_ = false;
   asio::steady_timer drained_;  // never expires; cancelled as a signal

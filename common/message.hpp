@@ -213,7 +213,6 @@ struct PeerInit {
   std::string to;
   std::string advertise;       // where clients reach `node`
   std::string peer_advertise;  // where servers reach `node`
-  bool provisional = false;    // `cluster` is in the log, but not known to be committed
   bool operator==(const PeerInit&) const = default;
 };
 
@@ -225,7 +224,6 @@ struct PeerInitOk {
   std::string identity;
   std::string advertise;
   std::string peer_advertise;
-  bool provisional = false;
   bool operator==(const PeerInitOk&) const = default;
 };
 

@@ -268,7 +268,6 @@ void describe(Visitor& v, Is<PeerInit> auto& m) {
   v.required("to", m.to);
   v.standard("advertise", m.advertise);
   v.standard("peer_advertise", m.peer_advertise);
-  v.optional("provisional", m.provisional);
 }
 
 template <class Visitor>
@@ -280,7 +279,6 @@ void describe(Visitor& v, Is<PeerInitOk> auto& m) {
   v.required("identity", m.identity);
   v.standard("advertise", m.advertise);
   v.standard("peer_advertise", m.peer_advertise);
-  v.optional("provisional", m.provisional);
 }
 
 template <class Visitor>

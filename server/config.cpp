@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cctype>
 #include <cstdlib>
+#include <filesystem>
 #include <fstream>
 #include <functional>
 #include <iostream>
@@ -147,7 +148,13 @@ std::vector<Setting> settings() {
          c.log.format = choice_value(v, {"text", "json"});
        }},
       {"log-file", "FILE", "where the log goes instead of stderr",
-       [](ServerConfig& c, const std::string& v) { c.log.file = v; }},
+       [](ServerConfig& c, const std::string& v) {
+         const std::filesystem::path folder = std::filesystem::path(v).parent_path();
+         if (!folder.empty() && !std::filesystem::is_directory(folder)) {
+           throw BadValue("the folder '" + folder.string() + "' does not exist: make it, or choose another");
+         }
+         c.log.file = v;
+       }},
   };
 }
 
@@ -169,6 +176,9 @@ void set(ServerConfig& config, const Setting& setting, const std::string& value,
 
 void read_file(ServerConfig& config, const std::vector<Setting>& all, const std::string& path) {
   std::ifstream file(path);
+  if (std::filesystem::is_directory(path)) {
+    throw BadValue("--config: '" + path + "' is a folder: name the file in it");
+  }
   if (!file) throw BadValue("--config: cannot read '" + path + "': check the path and its permissions");
   std::vector<CLI::ConfigItem> items;
   try {

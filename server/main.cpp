@@ -54,7 +54,7 @@ asio::ip::tcp::acceptor take_port(asio::io_context& loop, const Address& address
   if (error == asio::error::address_in_use) {
     throw fail("the port is in use: is another kvd running? Stop it, or choose another port");
   }
-  if (error) throw fail("cannot listen there: " + error.message());
+  if (error) throw fail("cannot listen there: " + error.message() + ": use an address of this machine, or 0.0.0.0");
   return acceptor;
 }
 
@@ -76,7 +76,7 @@ std::unique_ptr<Directory> open_data(const std::string& path) {
       throw StartError("--data-dir " + path +
                        ": another process is using it: stop that one, or choose another folder");
     }
-    throw StartError("--data-dir " + path + ": " + error.what());
+    throw StartError("--data-dir " + path + ": " + error.what() + ": choose a folder that this user can write");
   }
 }
 
@@ -107,7 +107,7 @@ std::map<std::string, Address> cluster_of(const ServerConfig& config, const Wal:
     };
     if (!cluster.empty() && names(cluster) != names(remembered)) {
       throw StartError("--cluster names " + names(cluster) + ", but the cluster of --data-dir " + config.data_dir +
-                       " has " + names(remembered));
+                       " has " + names(remembered) + ": name the same members, or choose another --data-dir");
     }
     if (!remembered.contains(config.name)) {
       throw StartError("--name " + config.name + ": the cluster of --data-dir " + config.data_dir + " has " +

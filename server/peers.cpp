@@ -279,14 +279,20 @@ bool Peers::welcome(const std::shared_ptr<Connection>& connection, const message
     connection->close_after_flush();
     return false;
   }
+  Inbound& inbound = inbound_[init.node];
+  if (inbound.connection && inbound.connection->is_open() && inbound.identity != init.identity) {
+    // Before the cluster is formed the roster knows no identities: two under one name would each get our vote.
+    refuse(connection, message::Code::cluster_mismatch,
+           "another server that says it is " + init.node + " is connected: check --name and --data-dir");
+    return false;
+  }
   message::PeerInitOk ok = roster.welcome();
   ok.server = std::string("kvd ") + version;
   connection->send(message::Peer(std::move(ok)));
   connection->flush();
   // The same identity again replaces its old connection, which may be half open.
-  Inbound& inbound = inbound_[init.node];
   if (inbound.connection) inbound.connection->close();
-  inbound.connection = connection;
+  inbound = {connection, init.identity};
   // It is there, so a link to it need not wait for the next attempt.
   if (const auto link = links_.find(init.node); link != links_.end()) link->second.pause->cancel();
   return true;

@@ -45,6 +45,7 @@ class Peers : public PeerOutlet {
   };
   struct Inbound {
     std::shared_ptr<Connection> connection;
+    std::string identity;
   };
 
   asio::awaitable<void> keep_linked(Link& link);

@@ -30,6 +30,7 @@ raft::Config raft_config(const ReplicaConfig& config) {
   raft.heartbeat_ticks = config.heartbeat_ticks;
   raft.election_ticks = config.election_ticks;
   raft.stands_first = config.preferred_leader == config.self.node;
+  raft.guards_first_start = true;
   raft.seed = config.seed;
   return raft;
 }
@@ -69,7 +70,7 @@ Replica::Replica(ReplicaConfig config, ReplicaRestored restored)
     if (!binds || !entry.command) continue;
     const command::Command command = decode_entry(entry);
     if (const auto* members = std::get_if<command::Members>(&command)) {
-      roster_.bind(*members, entry.index <= restored.commit);
+      roster_.bind(*members);
     }
   }
   if (const auto& bound = roster_.bound()) {
@@ -91,9 +92,8 @@ Replica::Replica(ReplicaConfig config, ReplicaRestored restored)
 
 void Replica::tick() {
   ++now_;
-  if (roster_.can_form()) {
-    raft_.set_first_command(std::make_shared<const std::string>(command::encode(roster_.form())));
-  }
+  raft_.set_first_command(roster_.can_form() ? std::make_shared<const std::string>(command::encode(roster_.form()))
+                                             : nullptr);
   // Before the cluster is formed nobody stands: an empty server must not elect itself past members that it has
   // not seen, one of which may hold the log that it lost.
   if (roster_.bound() || roster_.can_form()) raft_.tick();
@@ -116,7 +116,7 @@ void Replica::request(ClientId client, message::Request request) {
     return;
   }
   if (!request.cluster.empty() && request.cluster != roster_.cluster()) {
-    if (roster_.cluster().empty()) {
+    if (roster_.cluster().empty() || raft_.commit() == raft::Index{}) {
       refuse(client, request.id, message::Code::no_leader,
              config_.self.node + " does not belong to a cluster yet: it waits for the other members");
       return;
@@ -309,7 +309,7 @@ void Replica::watch_first_entry(const raft::Write& write) {
   const raft::Entry& first = write.entries.front();
   if (!first.command) return;
   const command::Command command = decode_entry(first);
-  if (const auto* members = std::get_if<command::Members>(&command)) roster_.bind(*members, false);
+  if (const auto* members = std::get_if<command::Members>(&command)) roster_.bind(*members);
 }
 
 void Replica::note_members(const command::Members& members) {

@@ -12,6 +12,7 @@ namespace kv {
 namespace {
 
 constexpr std::size_t answer_bytes_a_turn = 1 << 20;
+constexpr std::size_t bytes_of_an_answer = 128;  // beside key and value
 
 }  // namespace
 
@@ -57,6 +58,7 @@ void Replica::answer_get(const ParkedRead& read) {
   ok.key = read.get.key;
   ok.applied = applied_.value;
   ok.node = config_.self.node;
+  pending_answer_bytes_ += read.get.key.size() + bytes_of_an_answer;
   if (const Store::Item* item = store_.find(read.get.key)) {
     ok.value = item->value;
     ok.ts = item->ts;

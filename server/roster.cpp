@@ -33,7 +33,7 @@ std::optional<message::Error> Roster::check(const message::PeerInit& init) const
     return message::make_error(message::Code::bad_request,
                                "this is " + self_.node + ", not " + init.to + ": check the addresses in --cluster");
   }
-  return check_claim({init.node, init.cluster, init.identity, init.provisional});
+  return check_claim({init.node, init.cluster, init.identity});
 }
 
 std::optional<message::Error> Roster::check(const std::string& expected_node,
@@ -46,7 +46,7 @@ std::optional<message::Error> Roster::check(const std::string& expected_node,
     return message::make_error(message::Code::bad_request, "it is " + answer.node + ", not " + expected_node +
                                                                ": check the addresses in --cluster");
   }
-  return check_claim({answer.node, answer.cluster, answer.identity, answer.provisional});
+  return check_claim({answer.node, answer.cluster, answer.identity});
 }
 
 std::optional<message::Error> Roster::check_claim(const Claim& claim) const {
@@ -55,9 +55,7 @@ std::optional<message::Error> Roster::check_claim(const Claim& claim) const {
     return message::make_error(message::Code::bad_request,
                                "'" + node + "' is not another member of this cluster: check --name and --cluster");
   }
-  // Two first entries that are not committed may meet, and the log decides between them; identities must match.
-  const bool undecided = claim.provisional || !committed_;
-  if (bound_ && !claim.cluster.empty() && claim.cluster != bound_->cluster && !undecided) {
+  if (bound_ && !claim.cluster.empty() && claim.cluster != bound_->cluster) {
     auto error =
         message::make_error(message::Code::cluster_mismatch,
                             node + " belongs to cluster " + claim.cluster + ", this server to " + bound_->cluster);
@@ -78,11 +76,6 @@ std::optional<message::Error> Roster::check_claim(const Claim& claim) const {
   return std::nullopt;
 }
 
-void Roster::bind(command::Members members, bool committed) {
-  bound_ = std::move(members);
-  committed_ = committed;
-}
-
 message::PeerInit Roster::introduction(const std::string& to) const {
   message::PeerInit init;
   init.cluster = cluster();
@@ -91,7 +84,6 @@ message::PeerInit Roster::introduction(const std::string& to) const {
   init.to = to;
   init.advertise = self_.client_address;
   init.peer_advertise = self_.peer_address;
-  init.provisional = bound_ && !committed_;
   return init;
 }
 
@@ -102,7 +94,6 @@ message::PeerInitOk Roster::welcome() const {
   ok.identity = self_.identity;
   ok.advertise = self_.client_address;
   ok.peer_advertise = self_.peer_address;
-  ok.provisional = bound_ && !committed_;
   return ok;
 }
 

@@ -28,8 +28,7 @@ class Roster {
   // The members that the log has bound; also while that entry is not committed yet, nullopt where there is none.
   const std::optional<command::Members>& bound() const { return bound_; }
   const std::string& cluster() const;  // empty: none yet
-  // `committed`: the entry is known to be; one that is not may still be replaced by another leader's.
-  void bind(command::Members members, bool committed = true);
+  void bind(command::Members members) { bound_ = std::move(members); }
   void unbind() { bound_.reset(); }  // the entry was replaced before it was committed
 
   // What this server says of itself: to `to`, which it dials, and to one that has dialled it.
@@ -57,7 +56,6 @@ class Roster {
     const std::string& node;
     const std::string& cluster;
     const std::string& identity;
-    bool provisional;
   };
   std::optional<message::Error> check_claim(const Claim& claim) const;
   const command::Member* bound_member(const std::string& node) const;
@@ -66,7 +64,6 @@ class Roster {
   std::vector<std::string> names_;  // sorted
   std::string new_cluster_;
   std::optional<command::Members> bound_;
-  bool committed_ = false;
   struct Reached {
     command::Member member;
     std::string cluster;

@@ -104,6 +104,7 @@ asio::awaitable<void> Sessions::serve(std::shared_ptr<Session> session) {
 
 asio::awaitable<void> Sessions::wait_for_room(Session& session) {
   engine_.flush();
+  session.waits_for_room = true;
   while (session.connection->is_open() && is_full(session)) {
     if (session.connection->unsent() <= limits_.max_unsent) {
       co_await session.room->async_wait(as_tuple(use_awaitable));
@@ -111,6 +112,8 @@ asio::awaitable<void> Sessions::wait_for_room(Session& session) {
       co_await session.connection->drained(limits_.max_unsent / 2);
     }
   }
+  session.waits_for_room = false;
+  session.frame_begun = steady_clock::now();  // what lies here was not late: we were
 }
 
 bool Sessions::is_full(const Session& session) const {
@@ -227,7 +230,10 @@ asio::awaitable<void> Sessions::sweep() {
     co_await sweeper_.async_wait(as_tuple(use_awaitable));
     const auto now = steady_clock::now();
     for (const auto& [id, session] : sessions_) {
-      if (is_hopeless(*session, now)) close(*session);
+      const char* why = is_hopeless(*session, now);
+      if (!why) continue;
+      spdlog::debug("client {} is let go: {}", session->connection->remote(), why);
+      close(*session);
     }
     std::erase_if(lingering_, [&](const Lingering& ended) {
       if (ended.connection->is_open() && now < ended.until) return false;
@@ -239,12 +245,13 @@ asio::awaitable<void> Sessions::sweep() {
 
 // What would hold its memory and its place for ever: half a frame and then silence, answers that nobody takes,
 // and an end that a session which is too full to read would not see.
-bool Sessions::is_hopeless(Session& session, steady_clock::time_point now) const {
+const char* Sessions::is_hopeless(Session& session, steady_clock::time_point now) const {
   Connection& connection = *session.connection;
-  if (!connection.is_open()) return true;
-  if (connection.unsent() > 0 && now - connection.last_taken() > limits_.patience) return true;
-  if (is_full(session)) return connection.is_hung_up();
-  return connection.frames().buffered() > 0 && now - session.frame_begun > limits_.patience;
+  if (!connection.is_open()) return "it is closed";
+  if (connection.unsent() > 0 && now - connection.last_taken() > limits_.patience) return "it takes no answers";
+  if (session.waits_for_room) return connection.is_hung_up() ? "it is gone" : nullptr;
+  const bool half = connection.frames().buffered() > 0 && now - session.frame_begun > limits_.patience;
+  return half ? "it left a frame unfinished" : nullptr;
 }
 
 void Sessions::close(Session& session) {

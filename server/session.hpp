@@ -54,15 +54,17 @@ class Sessions : public ClientOutlet {
     std::unordered_multimap<std::uint64_t, std::size_t> big_requests;  // id -> bytes, of those unanswered
     std::size_t unanswered_bytes = 0;                                  // of the big ones
     bool dirty = false;                                                // has answers to flush
-    std::chrono::steady_clock::time_point frame_begun;                 // the one under way, if any
-    std::unique_ptr<asio::steady_timer> room;  // never expires; cancelled when there is room again
+    bool waits_for_room = false;
+    std::chrono::steady_clock::time_point frame_begun;  // the one under way, if any
+    std::unique_ptr<asio::steady_timer> room;           // never expires; cancelled when there is room again
   };
 
   asio::awaitable<void> accept();
   asio::awaitable<void> serve(std::shared_ptr<Session> session);
   asio::awaitable<void> wait_for_room(Session& session);
   asio::awaitable<void> sweep();
-  bool is_hopeless(Session& session, std::chrono::steady_clock::time_point now) const;
+  // Why the connection can't be kept; nullptr: it can.
+  const char* is_hopeless(Session& session, std::chrono::steady_clock::time_point now) const;
   void close(Session& session);
   // How far take_frames has come: to the end of what was received, to the session's or the turn's limit, or to a
   // length after which the stream can't be followed any further.

@@ -346,3 +346,17 @@ TEST_CASE("raft: a late refusal, to a question of an earlier term, does not undo
   candidate.receive(2, VoteReply{Term(2), true, false});
   CHECK(candidate.raft.leads());
 }
+
+// Not Raft's: an empty log may be one that was lost, and then a majority of empty ones proves nothing.
+TEST_CASE("raft: where the first start is guarded, all must vote for who begins an empty log") {
+  Config c = config();
+  c.guards_first_start = true;
+  Server server(c, Disk{});
+  const bool has_first_command = GENERATE(true, false);
+  if (has_first_command) server.raft.set_first_command(text("members"));
+  wait_until_it_asks(server);
+  server.receive(2, VoteReply{Term(1), true, true});
+  CHECK(server.raft.role() == Role::pre_candidate);
+  server.receive(3, VoteReply{Term(1), true, true});
+  CHECK((server.raft.role() == Role::candidate) == has_first_command);
+}

@@ -74,6 +74,38 @@ TEST_CASE("A server whose disk was emptied is refused, and does not vote", "[rep
   CHECK(cluster["n3"].raft().term() == raft::Term(0));
 }
 
+// n3 has found the others empty, and hears no more of what became of them; then n1 comes back with an empty disk.
+TEST_CASE("What a server knows of the others' emptiness from earlier forms no second cluster", "[replica]") {
+  Cluster cluster(unformed);
+  for (const std::string node : {"n1", "n2", "n3"}) cluster.start(node);
+  cluster.run();
+  REQUIRE(cluster["n3"].roster().can_form());
+  cluster.stall_disk("n3");  // its vote is the last that n1 gets, and then n3 hears nothing more
+  while (cluster["n1"].raft().role() != raft::Role::candidate) {
+    cluster["n1"].tick();
+    cluster.run();
+  }
+  cluster.hold("n1", "n3");
+  cluster.hold("n2", "n3");
+  cluster.release_disk("n3");
+  cluster.run();
+  REQUIRE(cluster["n1"].raft().leads());
+  const ClientId client = cluster.client("n1");
+  REQUIRE(cluster.at_once(client, put("colour", "blue")) == "PUT_OK 2");
+  REQUIRE(cluster["n3"].roster().cluster().empty());
+  cluster.wipe("n1");
+  cluster.start("n1");
+  cluster.release("n1", "n3");
+  cluster.tick(500);
+  CHECK_FALSE(cluster["n3"].raft().leads());
+  CHECK_FALSE(cluster["n1"].raft().leads());
+  cluster.release("n2", "n3");
+  cluster.tick(500);
+  CHECK(cluster["n2"].raft().leads() != cluster["n3"].raft().leads());
+  const ClientId other = cluster.client("n3");
+  CHECK(cluster.at_once(other, linearizable("colour")).find("blue") != std::string::npos);
+}
+
 TEST_CASE("Servers whose disks were emptied form no cluster while a member remembers one", "[replica]") {
   Cluster cluster;
   cluster.wipe("n2");
@@ -86,7 +118,7 @@ TEST_CASE("Servers whose disks were emptied form no cluster while a member remem
 }
 
 // The one who formed it was cut off before anyone heard of it, and is started again when another has formed it.
-TEST_CASE("A first entry that another leader's has replaced does not lock its author out", "[replica]") {
+TEST_CASE("A first entry that only its author has is the cluster's: the others form none without it", "[replica]") {
   Cluster cluster(unformed);
   for (const std::string node : {"n1", "n2", "n3"}) cluster.start(node);
   cluster.run();
@@ -105,13 +137,17 @@ TEST_CASE("A first entry that another leader's has replaced does not lock its au
   REQUIRE(cluster["n1"].raft().leads());
   REQUIRE(cluster.durable_copies(1) == 1);
   cluster.sleep("n1");
-  cluster.elect("n2");
+  cluster.tick(500);
+  CHECK_FALSE(cluster["n2"].raft().leads());
+  CHECK_FALSE(cluster["n3"].raft().leads());
   cluster.wake("n1");
   cluster.release_all("n1");
   cluster.restart("n1");
-  cluster.tick(4 * election_ticks);
+  cluster.tick(8 * election_ticks);
   CHECK(cluster.refusal("n1", "n2") == "");
   CHECK(cluster["n1"].roster().cluster() == cluster["n2"].roster().cluster());
+  CHECK(cluster["n1"].roster().cluster() == cluster["n3"].roster().cluster());
+  CHECK(anyone_leads(cluster, {"n1", "n2", "n3"}));
 }
 
 TEST_CASE("A data directory of other members is refused at start", "[replica]") {

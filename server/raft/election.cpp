@@ -39,6 +39,11 @@ bool Raft::hears_from_leader() const {
   return follower && !follower->leader.empty() && election_ticks_ < config_.election_ticks;
 }
 
+bool Raft::has_won(const Votes& votes) const {
+  if (!config_.guards_first_start || log_.last_index() != Index{}) return votes.won(quorum_);
+  return first_command_ && votes.unanimous(quorum_);
+}
+
 void Raft::start_pre_vote() {
   if (quorum_.voters().size() == 1) {
     stand(false);
@@ -57,7 +62,7 @@ void Raft::stand(bool transfer) {
   auto& votes = std::get<Candidate>(role_).votes;
   votes.record(config_.self, true);
   reset_election_timer();
-  if (votes.won(quorum_)) {
+  if (has_won(votes)) {
     become_leader();
     return;
   }
@@ -127,7 +132,7 @@ void Raft::receive_from(const NodeId& from, const VoteReply& reply) {
     auto* asking = std::get_if<PreCandidate>(&role_);
     if (!asking || reply.term != term().next()) return;
     asking->votes.record(from, true);
-    if (asking->votes.won(quorum_)) stand(false);
+    if (has_won(asking->votes)) stand(false);
     return;
   }
   if (reply.term > term()) {
@@ -138,7 +143,7 @@ void Raft::receive_from(const NodeId& from, const VoteReply& reply) {
   auto* candidate = std::get_if<Candidate>(&role_);
   if (!candidate) return;
   candidate->votes.record(from, reply.granted);
-  if (candidate->votes.won(quorum_)) become_leader();
+  if (has_won(candidate->votes)) become_leader();
 }
 
 void Raft::receive_from(const NodeId& from, const TimeoutNow& request) {

@@ -37,6 +37,11 @@ struct Config {
   std::uint32_t heartbeat_ticks = 10;
   std::uint32_t election_ticks = 100;  // the least wait; the real one is drawn from [this, twice this)
   bool stands_first = false;           // waits the least, so that it leads where it can
+  // An empty log may belong to a server that has lost it. So whoever begins an empty log is elected by all voters
+  // instead of a majority, one of which would remember the log that there was; and only with set_first_command().
+  // Each that votes for it is empty itself, and from then on in its term: no older leader can commit a first entry
+  // behind its back.
+  bool guards_first_start = false;
   std::uint64_t seed = 0;
   std::size_t max_append_bytes = 1 << 20;  // of commands in one message
   std::size_t max_in_flight = 128;         // unanswered messages with entries, a peer
@@ -73,7 +78,7 @@ class Raft {
   void transfer(const NodeId& to);
   // The link to a peer broke or came back: what was on its way may be lost.
   void link_changed(const NodeId& peer);
-  // The command with which a leader opens a log that is still empty, in place of the no-op of its term.
+  // The command with which a leader opens a log that is still empty, in place of the no-op of its term; null: none.
   void set_first_command(Payload command) { first_command_ = std::move(command); }
 
   // ---- Output
@@ -139,6 +144,7 @@ class Raft {
   void start_election_timer();
   void reset_election_timer();
   void ask_again_soon();
+  bool has_won(const Votes& votes) const;
   bool hears_from_leader() const;
   void start_pre_vote();
   void stand(bool transfer);

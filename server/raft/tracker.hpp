@@ -60,6 +60,7 @@ class Votes {
  public:
   void record(const NodeId& from, bool granted);
   bool won(const Quorum& quorum) const { return granted_.size() >= quorum.majority(); }
+  bool unanimous(const Quorum& quorum) const { return granted_.size() == quorum.voters().size(); }
 
  private:
   std::set<NodeId> granted_;
