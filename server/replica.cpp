@@ -32,6 +32,7 @@ raft::Config raft_config(const ReplicaConfig& config) {
   raft.stands_first = config.preferred_leader == config.self.node;
   raft.guards_first_start = true;
   raft.seed = config.seed;
+  raft.limits = config.raft_limits;
   return raft;
 }
 

@@ -79,6 +79,7 @@ struct ReplicaConfig {
   std::uint32_t delay_ticks = 0;  // --delay-replication
   std::uint64_t seed = 0;
   ReplicaLimits limits;
+  raft::Limits raft_limits;
 };
 
 // What the disk gave back at start.

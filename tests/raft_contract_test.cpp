@@ -125,7 +125,7 @@ TEST_CASE("contract: votes and acknowledgements wait for the write that holds th
 
 TEST_CASE("contract: a big batch goes to the disk in parts, each acknowledged for itself") {
   Config c = config();
-  c.max_write_bytes = 6;  // of commands of three bytes
+  c.limits.max_write_bytes = 6;  // of commands of three bytes
   Server server = quiet_follower(c);
   server.slow_disk = true;
   server.receive(2, append(1, 2, 1, 1, {1, 1, 1, 1, 1}, 6));
@@ -231,7 +231,7 @@ TEST_CASE("contract: a change of role, term or leader is told") {
 
 TEST_CASE("contract: the window of unanswered messages is bounded, and moves with the answers") {
   Config c = config();
-  c.max_in_flight = 4;
+  c.limits.max_in_flight = 4;
   Server leader = established_leader(c);
   for (int i = 0; i < 10; ++i) leader.propose();
   CHECK(leader.take<AppendRequest>(2).size() == 4);
@@ -247,8 +247,8 @@ TEST_CASE("contract: the window of unanswered messages is bounded, and moves wit
 
 TEST_CASE("contract: the window is bounded in bytes, too, and so is each message") {
   Config c = config();
-  c.max_in_flight_bytes = 100;
-  c.max_append_bytes = 40;
+  c.limits.max_in_flight_bytes = 100;
+  c.limits.max_append_bytes = 40;
   Server leader = established_leader(c);
   leader.propose(std::vector<std::string>(20, std::string(10, 'x')));
   const std::vector<AppendRequest> sent = leader.take<AppendRequest>(2);
@@ -258,7 +258,7 @@ TEST_CASE("contract: the window is bounded in bytes, too, and so is each message
 
 TEST_CASE("contract: a command bigger than a message's bound goes alone") {
   Config c = config();
-  c.max_append_bytes = 40;
+  c.limits.max_append_bytes = 40;
   Server leader = established_leader(c);
   leader.propose({"small", std::string(1000, 'x'), "small"});
   for (const AppendRequest& request : leader.take<AppendRequest>(2)) CHECK(request.entries.size() == 1);
@@ -266,7 +266,7 @@ TEST_CASE("contract: a command bigger than a message's bound goes alone") {
 
 TEST_CASE("contract: a peer that is slow to acknowledge slows down nobody else") {
   Config c = config();
-  c.max_in_flight = 2;
+  c.limits.max_in_flight = 2;
   Server leader = established_leader(c);
   for (std::uint64_t i = 2; i < 50; ++i) {
     leader.propose();

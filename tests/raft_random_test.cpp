@@ -38,9 +38,9 @@ class Schedule {
     }
     for (int n = 1; n <= network_.size(); ++n) {
       Config& c = network_.config_of(n);
-      c.max_in_flight = 1 + random_.below(4);
-      c.max_append_bytes = 1 + random_.below(6);
-      c.max_write_bytes = 1 + random_.below(30);
+      c.limits.max_in_flight = 1 + random_.below(4);
+      c.limits.max_append_bytes = 1 + random_.below(6);
+      c.limits.max_write_bytes = 1 + random_.below(30);
       c.stands_first = n == 1 && random_.percent(30);
       network_.crash(n);
       network_.restart(n);

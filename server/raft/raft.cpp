@@ -183,7 +183,7 @@ void Raft::take_write(Output& output) {
   Write write;
   write.id = next_write_++;
   if (new_hard_state) write.hard_state = hard_state_;
-  write.entries = log_.slice(handed_.next(), log_.last_index(), config_.max_write_bytes);
+  write.entries = log_.slice(handed_.next(), log_.last_index(), config_.limits.max_write_bytes);
   handed_ = handed_ + write.entries.size();
   write.commit = std::min(commit_, handed_);
   writing_ = write.id;

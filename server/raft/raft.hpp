@@ -31,6 +31,14 @@
 
 namespace kv::raft {
 
+// How much goes into one message or one batch. The bytes are those of commands; one entry always fits.
+struct Limits {
+  std::size_t max_append_bytes = 1 << 20;  // in one message
+  std::size_t max_in_flight = 128;         // unanswered messages with entries, a peer
+  std::size_t max_in_flight_bytes = 16 << 20;
+  std::size_t max_write_bytes = 8 << 20;  // in one batch for the disk
+};
+
 struct Config {
   NodeId self;
   std::vector<NodeId> voters;  // self among them
@@ -43,10 +51,7 @@ struct Config {
   // behind its back.
   bool guards_first_start = false;
   std::uint64_t seed = 0;
-  std::size_t max_append_bytes = 1 << 20;  // of commands in one message
-  std::size_t max_in_flight = 128;         // unanswered messages with entries, a peer
-  std::size_t max_in_flight_bytes = 16 << 20;
-  std::size_t max_write_bytes = 8 << 20;  // of commands in one batch for the disk
+  Limits limits;
 };
 
 // What the disk gave back at start.

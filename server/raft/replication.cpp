@@ -152,13 +152,13 @@ void Raft::feed(Leader& leader, const NodeId& peer, Progress& progress) {
   bool sent = false;
   if (progress.mode == Progress::Mode::probe) {
     if (!progress.probe_sent) {
-      send_append(leader, peer, progress, log_.slice(progress.next, log_.last_index(), config_.max_append_bytes));
+      send_append(leader, peer, progress, log_.slice(progress.next, log_.last_index(), config_.limits.max_append_bytes));
       progress.probe_sent = true;
       sent = true;
     }
   } else {
     while (progress.next <= log_.last_index() && has_window(progress)) {
-      auto entries = log_.slice(progress.next, log_.last_index(), config_.max_append_bytes);
+      auto entries = log_.slice(progress.next, log_.last_index(), config_.limits.max_append_bytes);
       Progress::Sent message{entries.back().index, 0};
       for (const Entry& entry : entries) message.bytes += entry.bytes();
       send_append(leader, peer, progress, std::move(entries));
@@ -175,8 +175,8 @@ void Raft::feed(Leader& leader, const NodeId& peer, Progress& progress) {
 }
 
 bool Raft::has_window(const Progress& progress) const {
-  return progress.in_flight.size() < config_.max_in_flight &&
-         progress.in_flight_bytes < config_.max_in_flight_bytes;
+  return progress.in_flight.size() < config_.limits.max_in_flight &&
+         progress.in_flight_bytes < config_.limits.max_in_flight_bytes;
 }
 
 void Raft::send_append(Leader& leader, const NodeId& peer, Progress& progress, std::vector<Entry> entries) {
