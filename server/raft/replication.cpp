@@ -152,7 +152,8 @@ void Raft::feed(Leader& leader, const NodeId& peer, Progress& progress) {
   bool sent = false;
   if (progress.mode == Progress::Mode::probe) {
     if (!progress.probe_sent) {
-      send_append(leader, peer, progress, log_.slice(progress.next, log_.last_index(), config_.limits.max_append_bytes));
+      send_append(leader, peer, progress,
+                  log_.slice(progress.next, log_.last_index(), config_.limits.max_append_bytes));
       progress.probe_sent = true;
       sent = true;
     }
