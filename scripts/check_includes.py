@@ -29,7 +29,7 @@ RULES = [
     # path                                      own                                                        pure
     (r"server/raft/.*",                         r"server/raft/.*",                                         True),
     (r"server/command\..pp",                    r"",                                                       True),
-    (r"server/store\..pp",                      r"server/(command|raft/types)\.hpp",                       True),
+    (r"server/store\..pp",                      r"(server/(command|raft/types)|common/overloaded)\.hpp",    True),
     (r"server/file\..pp",                       r"",                                                       False),
     (r"server/wal_format\..pp",                 r"server/(file|raft/types)\.hpp",                          True),
     (r"server/(wal|snapshot)(_\w+)?\..pp",      r"server/(file|wal_format|raft/types)\.hpp",               True),

@@ -174,6 +174,7 @@ asio::awaitable<std::shared_ptr<Connection>> Peers::dial(Link& link) {
   if (ok) {
     const auto unwelcome = engine_.replica().roster().check(link.node, *ok);
     if (!unwelcome && !closing_) {
+      link.identity = ok->identity;
       engine_.replica().link_up(*ok);
       engine_.poke();
       co_return connection;
@@ -189,7 +190,7 @@ asio::awaitable<std::shared_ptr<Connection>> Peers::dial(Link& link) {
 
 asio::awaitable<void> Peers::serve_link(Link& link) {
   const std::shared_ptr<Connection> connection = link.connection;
-  while (take_frames(*connection, link.node, true)) {
+  while (take_frames(*connection, link.node, link.identity, true)) {
     if (co_await connection->read()) co_return;
   }
 }
@@ -238,8 +239,9 @@ asio::awaitable<void> Peers::serve_inbound(std::shared_ptr<Connection> connectio
     co_return;
   }
   const std::string node = init->node;
+  const std::string identity = init->identity;
   if (!welcome(connection, *init)) co_return;
-  while (take_frames(*connection, node, false)) {
+  while (take_frames(*connection, node, identity, false)) {
     if (co_await connection->read()) break;
   }
   connection->close_after_flush();
@@ -306,7 +308,8 @@ void Peers::refuse(const std::shared_ptr<Connection>& connection, message::Code 
 
 // ---- Both directions
 
-bool Peers::take_frames(Connection& connection, const std::string& node, bool answers) {
+bool Peers::take_frames(Connection& connection, const std::string& node, const std::string& identity,
+                        bool answers) {
   std::string_view frame;
   std::string wrong;
   while (connection.is_open()) {
@@ -327,7 +330,11 @@ bool Peers::take_frames(Connection& connection, const std::string& node, bool an
       break;
     }
     log_received(*message);
-    engine_.replica().receive(std::move(*message));
+    if (!engine_.replica().receive(std::move(*message), identity)) {
+      spdlog::warn("{} is not the server that the log knows by this name (identity {}): the connection is closed",
+                   node, escape_control(identity, 64));
+      return false;
+    }
     engine_.poke();
   }
   if (wrong.empty()) return false;

@@ -40,6 +40,7 @@ class Peers : public PeerOutlet {
     std::string node;
     Address address;
     std::shared_ptr<Connection> connection;  // once INIT_OK was welcome
+    std::string identity;                    // that it told
     std::unique_ptr<asio::steady_timer> pause;
     std::string last_trouble;  // said once, not at every attempt
   };
@@ -57,8 +58,9 @@ class Peers : public PeerOutlet {
   // The first message of a connection; nullopt if none came in time or it was no message between servers.
   asio::awaitable<std::optional<message::Peer>> first_message(std::shared_ptr<Connection> connection);
   bool welcome(const std::shared_ptr<Connection>& connection, const message::PeerInit& init);
-  // Hands over all frames that have come. False: the connection has broken the protocol and is to be closed.
-  bool take_frames(Connection& connection, const std::string& node, bool answers);
+  // Hands over all frames that have come, from `node` of this identity. False: the connection is to be closed,
+  // since it has broken the protocol or is no longer welcome.
+  bool take_frames(Connection& connection, const std::string& node, const std::string& identity, bool answers);
   void refuse(const std::shared_ptr<Connection>& connection, message::Code code, std::string text);
   void trouble(Link& link, const std::string& text);
 

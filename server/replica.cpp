@@ -64,6 +64,7 @@ Replica::Replica(ReplicaConfig config, ReplicaRestored restored)
     : config_(std::move(config)),
       roster_(config_.self, config_.names, config_.new_cluster),
       raft_(raft_config(config_), {std::move(restored.hard_state), {}, restored.entries, restored.commit}),
+      store_(config_.sessions_kept),
       next_number_((config_.seed >> 12) + 1),
       preferred_wait_ticks_(preferred_wait) {
   for (const raft::Entry& entry : restored.entries) {
@@ -156,7 +157,9 @@ void Replica::client_gone(ClientId client) {
   });
 }
 
-void Replica::receive(PeerMessage message) {
+bool Replica::receive(PeerMessage message, const std::string& identity) {
+  // Least of all is a server heard that has lost its disk, and with it its votes.
+  if (roster_.is_impostor(message.peer.name, identity)) return false;
   if (auto* raft_message = std::get_if<raft::Message>(&message.body)) {
     raft_.receive(message.peer, *raft_message);
   } else if (auto* forward = std::get_if<message::Forward>(&message.body)) {
@@ -164,6 +167,7 @@ void Replica::receive(PeerMessage message) {
   } else {
     receive_forward_ok(message.peer, std::get<message::ForwardOk>(message.body));
   }
+  return true;
 }
 
 void Replica::link_up(const message::PeerInitOk& answer) {

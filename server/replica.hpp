@@ -80,6 +80,8 @@ struct ReplicaConfig {
   std::uint64_t seed = 0;
   ReplicaLimits limits;
   raft::Limits raft_limits;
+  // Of write sessions' answers; part of the replicated state's meaning, so the same on all servers of a cluster.
+  std::size_t sessions_kept = kv::sessions_kept;
 };
 
 // What the disk gave back at start.
@@ -101,7 +103,9 @@ class Replica {
   // Answered in some later Effects: exactly one final answer, unless the client is gone before.
   void request(ClientId client, message::Request request);
   void client_gone(ClientId client);
-  void receive(PeerMessage message);  // from a peer that passed the roster's check
+  // From a peer that passed the roster's check, with its identity. False: it would not pass it any more, and
+  // nothing has changed; its connection is to be closed.
+  bool receive(PeerMessage message, const std::string& identity);
   // The link that this server opened to a peer is ready for use; or broke.
   void link_up(const message::PeerInitOk& answer);
   void link_down(const std::string& node);

@@ -24,6 +24,20 @@ const command::Member* Roster::bound_member(const std::string& node) const {
   return nullptr;
 }
 
+// Empty: none is known yet.
+const std::string& Roster::known_identity(const std::string& node) const {
+  static const std::string none;
+  if (const command::Member* member = bound_member(node)) return member->identity;
+  // Before the first entry, too, a name belongs to one process at a time, else both would get our vote.
+  const auto linked = reached_.find(node);
+  return linked == reached_.end() ? none : linked->second.member.identity;
+}
+
+bool Roster::is_impostor(const std::string& node, const std::string& identity) const {
+  const std::string& known = known_identity(node);
+  return !known.empty() && known != identity;
+}
+
 std::optional<message::Error> Roster::check(const message::PeerInit& init) const {
   if (init.protocol != protocol_version) {
     return message::make_error(message::Code::bad_request,
@@ -62,15 +76,11 @@ std::optional<message::Error> Roster::check_claim(const Claim& claim) const {
     error.cluster = bound_->cluster;
     return error;
   }
-  const command::Member* known = bound_member(node);
-  const auto linked = reached_.find(node);
-  // Before the first entry, too, a name belongs to one process at a time, else both would get our vote.
-  if (!bound_ && linked != reached_.end()) known = &linked->second.member;
-  if (known && known->identity != claim.identity) {
+  if (is_impostor(node, claim.identity)) {
     return message::make_error(
         message::Code::cluster_mismatch,
         node + " has another data directory than the one that is known under this name (identity " +
-            claim.identity + ", not " + known->identity +
+            claim.identity + ", not " + known_identity(node) +
             "): give it back its own directory; an emptied or copied one must not vote");
   }
   return std::nullopt;

@@ -39,6 +39,10 @@ class Roster {
   std::optional<message::Error> check(const message::PeerInit& init) const;
   std::optional<message::Error> check(const std::string& expected_node, const message::PeerInitOk& answer) const;
 
+  // Whether messages of this identity are those of `node`. What was true at INIT need not stay true: a server that
+  // had no cluster then may have learned since who the members are.
+  bool is_impostor(const std::string& node, const std::string& identity) const;
+
   // The link to a peer was opened and its INIT_OK was welcome; or broke.
   void reached(const message::PeerInitOk& answer);
   void lost(const std::string& node) { reached_.erase(node); }
@@ -59,6 +63,7 @@ class Roster {
   };
   std::optional<message::Error> check_claim(const Claim& claim) const;
   const command::Member* bound_member(const std::string& node) const;
+  const std::string& known_identity(const std::string& node) const;
 
   command::Member self_;
   std::vector<std::string> names_;  // sorted

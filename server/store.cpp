@@ -1,9 +1,41 @@
 #include "server/store.hpp"
 
+#include <xxhash.h>
+
 #include <algorithm>
 #include <utility>
 
+#include "common/overloaded.hpp"
+
 namespace kv {
+namespace {
+
+// Each string is preceded by its length, so that no two contents run together to the same bytes.
+class Digest {
+ public:
+  void number(std::uint64_t value) { hash_ = XXH3_64bits_withSeed(&value, sizeof value, hash_); }
+  void text(std::string_view text) {
+    number(text.size());
+    hash_ = XXH3_64bits_withSeed(text.data(), text.size(), hash_);
+  }
+  void outcome(const Outcome& outcome) {
+    number(outcome.index());
+    std::visit(Overloaded{[&](const Written& written) { number(written.ts); },
+                          [&](const Deleted& deleted) {
+                            number(deleted.ts);
+                            number(deleted.found ? 1 : 0);
+                          },
+                          [&](const Conflict& conflict) { number(conflict.current_ts); },
+                          [](const SessionExpired&) {}, [](const MembersNoted&) {}},
+               outcome);
+  }
+  std::uint64_t value() const { return hash_; }
+
+ private:
+  std::uint64_t hash_ = 0;
+};
+
+}  // namespace
 
 Applied Store::apply(std::uint64_t position, const command::Command& command) {
   if (const auto* members = std::get_if<command::Members>(&command)) {
@@ -60,6 +92,30 @@ Applied Store::once(std::uint64_t position, const command::Session& asked, const
     session->answers.erase(session->answers.begin());
   }
   return applied;
+}
+
+std::uint64_t Store::digest() const {
+  Digest digest;
+  digest.number(items_.size());
+  for (const auto& [key, item] : items_) {
+    digest.text(key);
+    digest.text(item.value);
+    digest.number(item.ts);
+  }
+  digest.text(members_ ? command::encode(*members_) : std::string());
+  digest.number(forgotten_through_);
+  digest.number(sessions_.size());
+  for (const auto& [id, session] : sessions_) {
+    digest.text(id);
+    digest.number(session.last_position);
+    digest.number(session.dropped_through);
+    digest.number(session.answers.size());
+    for (const auto& [seq, outcome] : session.answers) {
+      digest.number(seq);
+      digest.outcome(outcome);
+    }
+  }
+  return digest.value();
 }
 
 // The session's state, new where it may be; nullptr: it might be one that was forgotten.

@@ -74,6 +74,8 @@ class Store {
   const std::optional<command::Members>& members() const { return members_; }
   std::size_t sessions() const { return sessions_.size(); }
   std::uint64_t forgotten_through() const { return forgotten_through_; }
+  // Of everything that is replicated: two servers at one position have the same. Looks at all of it.
+  std::uint64_t digest() const;
 
  private:
   // The answers to the last writes of one client session, by seq (docs/protocol.md, PUT).

@@ -18,7 +18,7 @@ constexpr std::string_view suffix = ".wal";
 constexpr std::string_view temporary_suffix = ".wal.tmp";
 constexpr std::size_t digits = 16;
 
-// How much is written at once where nothing but zeros is written, and kept at least half of ahead.
+// How much is read at once, and how much is written where nothing but zeros is written.
 constexpr std::uint64_t slice_bytes = 1 << 20;
 // A buffer that one huge batch has made larger than this is given back.
 constexpr std::size_t kept_buffer_bytes = 8 << 20;
@@ -239,6 +239,8 @@ class Wal::Recovery {
 Wal::Wal(Directory& directory, WalOptions options, const std::string& new_identity, Recovered& recovered)
     : directory_(directory), options_(options) {
   options_.segment_bytes = whole_sectors(std::max<std::uint64_t>(options_.segment_bytes, 2 * sector_bytes));
+  options_.zeros_ahead_bytes =
+      whole_sectors(std::clamp<std::uint64_t>(options_.zeros_ahead_bytes, sector_bytes, slice_bytes));
   recovered = Recovered{};
   std::vector<std::string> names;
   for (std::string& name : directory_.list()) {
@@ -268,7 +270,7 @@ std::unique_ptr<Wal::Segment> Wal::create_segment(std::uint64_t number, std::uin
   segment->number = number;
   segment->bytes = bytes;
   segment->salt = wal::salt_of(beginning);
-  segment->zeroed = std::min(bytes, slice_bytes);
+  segment->zeroed = std::min(bytes, options_.zeros_ahead_bytes);
   beginning.resize(segment->zeroed);
 
   const std::string name = file_name(number);
@@ -326,8 +328,9 @@ void Wal::rotate(std::uint64_t batch_bytes) {
 void Wal::write_zeros_ahead() {
   Segment& segment = *current_;
   segment.zeroed = std::max(segment.zeroed, segment.end);
-  if (segment.zeroed == segment.bytes || segment.zeroed - segment.end >= slice_bytes / 2) return;
-  const std::uint64_t bytes = std::min(slice_bytes - segment.zeroed % slice_bytes, segment.bytes - segment.zeroed);
+  const std::uint64_t ahead = options_.zeros_ahead_bytes;
+  if (segment.zeroed == segment.bytes || segment.zeroed - segment.end >= ahead / 2) return;
+  const std::uint64_t bytes = std::min(ahead - segment.zeroed % ahead, segment.bytes - segment.zeroed);
   try {
     segment.file->write_at(segment.zeroed, zeros(bytes));
     segment.zeroed += bytes;

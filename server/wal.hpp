@@ -25,6 +25,8 @@ struct WalOptions {
   // At least 1 KiB, rounded up to whole sectors; a batch that needs more gets a segment of its own size.
   // Recovery holds one segment at a time in memory.
   std::uint64_t segment_bytes = 64ull << 20;
+  // At least a sector: how much of a segment is filled with zeros at once, and kept at least half of ahead.
+  std::uint64_t zeros_ahead_bytes = 1 << 20;
 };
 
 class Wal {

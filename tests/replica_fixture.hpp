@@ -266,7 +266,9 @@ class Cluster {
   }
   void hand_over(const std::string& to, const std::string& from, PeerMessage message) {
     message.peer = raft::NodeId(from);
-    (*this)[to].receive(std::move(message));
+    const std::string identity = nodes_.at(from).self.identity;
+    // As server/peers.cpp does: the connection is closed.
+    if (!(*this)[to].receive(std::move(message), identity)) drop_links(from, to);
   }
 
  private:
@@ -331,10 +333,10 @@ class Cluster {
   }
 
   bool deliver(const std::string& from, const std::string& to) {
-    const auto found = links_.find({from, to});
-    if (found == links_.end()) return false;
-    const bool asked = hand_over_all(found->second.asked, from, to);
-    return hand_over_all(found->second.answered, to, from) || asked;
+    if (!links_.contains({from, to})) return false;
+    const bool asked = hand_over_all(links_[{from, to}].asked, from, to);
+    if (!links_.contains({from, to})) return true;  // what was asked was not welcome
+    return hand_over_all(links_[{from, to}].answered, to, from) || asked;
   }
 
   bool hand_over_all(std::deque<PeerMessage>& queue, const std::string& from, const std::string& to) {

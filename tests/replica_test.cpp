@@ -74,9 +74,8 @@ TEST_CASE("A server whose disk was emptied is refused, and does not vote", "[rep
   CHECK(cluster["n3"].raft().term() == raft::Term(0));
 }
 
-// n3 has found the others empty, and hears no more of what became of them; then n1 comes back with an empty disk.
-TEST_CASE("What a server knows of the others' emptiness from earlier forms no second cluster", "[replica]") {
-  Cluster cluster(unformed);
+// n1 leads a cluster that n3 has voted for and heard no more of; then n1 comes back with an empty disk.
+void form_without_n3_and_wipe_n1(Cluster& cluster) {
   for (const std::string node : {"n1", "n2", "n3"}) cluster.start(node);
   cluster.run();
   REQUIRE(cluster["n3"].roster().can_form());
@@ -96,6 +95,11 @@ TEST_CASE("What a server knows of the others' emptiness from earlier forms no se
   cluster.wipe("n1");
   cluster.start("n1");
   cluster.release("n1", "n3");
+}
+
+TEST_CASE("What a server knows of the others' emptiness from earlier forms no second cluster", "[replica]") {
+  Cluster cluster(unformed);
+  form_without_n3_and_wipe_n1(cluster);
   cluster.tick(500);
   CHECK_FALSE(cluster["n3"].raft().leads());
   CHECK_FALSE(cluster["n1"].raft().leads());
@@ -104,6 +108,21 @@ TEST_CASE("What a server knows of the others' emptiness from earlier forms no se
   CHECK(cluster["n2"].raft().leads() != cluster["n3"].raft().leads());
   const ClientId other = cluster.client("n3");
   CHECK(cluster.at_once(other, linearizable("colour")).find("blue") != std::string::npos);
+}
+
+// n3 lets the emptied n1 in while it knows no members, and learns then who they are.
+TEST_CASE("A link that was opened before the members were known is not one for ever", "[replica]") {
+  Cluster cluster(unformed);
+  form_without_n3_and_wipe_n1(cluster);
+  cluster.tick(1);
+  REQUIRE(cluster["n3"].roster().is_reached("n1"));
+  cluster.release("n2", "n3");
+  cluster.elect("n2");
+  REQUIRE_FALSE(cluster["n3"].roster().cluster().empty());
+  cluster.crash("n2");
+  cluster.tick(500);
+  CHECK_FALSE(cluster["n3"].raft().leads());  // it would be with n1's vote, which has forgotten what it voted for
+  CHECK_FALSE(cluster["n3"].roster().is_reached("n1"));
 }
 
 TEST_CASE("Servers whose disks were emptied form no cluster while a member remembers one", "[replica]") {

@@ -10,6 +10,7 @@
 #include <limits>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace kv::history {
@@ -22,11 +23,12 @@ enum class Outcome { ok, fail, info };
 
 struct Operation {
   std::uint64_t number = 0;  // in the history, from 0, in the order in which the operations began
-  std::string session;       // whose memory of timestamps it used; its operations may overlap
+  std::string session;       // whose memory of timestamps it used; empty: nobody's. Its operations may overlap
   std::string node;          // who answered, where that is known
   Function function = Function::get;
   std::string key;
-  // Any clock that all operations share. An operation that ended at the time another began came before it.
+  // Any clock that all operations share. An operation that ended at the time another began came before it
+  // (but two that began and ended at one single time overlap).
   std::uint64_t invoked = 0;
   std::uint64_t ended = never;
   Outcome outcome = Outcome::info;
@@ -42,8 +44,21 @@ struct Operation {
   std::optional<std::string> read;        // get, ok; nullopt: absent
   std::uint64_t applied = 0;              // get, ok: how far the server was
   std::optional<std::uint64_t> conflict;  // put, del, fail: the condition did not hold; the key's ts then, 0 absent
+
+  bool operator==(const Operation&) const = default;
 };
 
 using History = std::vector<Operation>;
+
+// The words of the JSON lines and of the messages.
+std::string_view to_string(Function function);
+std::string_view to_string(Consistency consistency);
+std::string_view to_string(Outcome outcome);
+
+// In quotes, short and on one line, whatever a key or value holds.
+std::string quote(std::string_view text);
+
+// One operation in words: `#17 s3 put "k1"="s3-17" [1000, 1900]: ok, ts 902 (n2)`. Control characters are escaped.
+std::string spell(const Operation& operation);
 
 }  // namespace kv::history

@@ -1,3 +1,129 @@
-int main() {
-  return 0;
+// kvsim: clusters in one thread on a simulated network, disk and clock (docs/testing.md, The simulator).
+#include <CLI/CLI.hpp>
+#include <chrono>
+#include <cinttypes>
+#include <cstdio>
+#include <random>
+#include <thread>
+
+#include "tests/sim/run.hpp"
+
+namespace kv::sim {
+namespace {
+
+struct Options {
+  RunOptions run;
+  bool hash = false;
+  bool trace = false;
+  bool coverage = false;
+  std::uint64_t nodes = 0;
+  std::uint64_t seconds = 0;
+};
+
+std::string replay(const Options& options, std::uint64_t seed) {
+  std::string command = "kvsim --runs 1 --seed " + std::to_string(seed);
+  if (options.run.plan.nodes) command += " --nodes " + std::to_string(*options.run.plan.nodes);
+  if (options.run.plan.seconds) command += " --seconds " + std::to_string(*options.run.plan.seconds);
+  return command + " --trace";
+}
+
+template <class Names>
+void print_counts(const char* title, std::size_t count, const Names& line) {
+  std::printf("%s\n", title);
+  for (std::size_t i = 0; i < count; ++i) line(i);
+}
+
+void print_coverage(const Coverage& coverage) {
+  print_counts("checked:", rules, [&](std::size_t i) {
+    const std::string name(name_of(static_cast<Rule>(i)));
+    std::printf("  %12" PRIu64 "  %s%s\n", coverage.checked[i], name.c_str(),
+                coverage.checked[i] == 0 ? "  NEVER" : "");
+  });
+  print_counts("happened:", faults, [&](std::size_t i) {
+    const std::string name(name_of(static_cast<Fault>(i)));
+    std::printf("  %12" PRIu64 "  %s%s\n", coverage.happened[i], name.c_str(),
+                coverage.happened[i] == 0 ? "  NEVER" : "");
+  });
+}
+
+struct Totals {
+  std::uint64_t runs = 0;
+  std::uint64_t simulated_us = 0;
+  std::uint64_t operations = 0;
+  std::uint64_t violations = 0;
+  std::uint64_t hash = 0;
+  Coverage coverage;
+
+  void add(const RunResult& result) {
+    ++runs;
+    simulated_us += result.simulated_us;
+    operations += result.operations;
+    violations += result.violation.empty() ? 0 : 1;
+    hash ^= result.hash * (2 * result.seed + 1);  // whatever the order in which they end
+    coverage.add(result.coverage);
+  }
+};
+
+int run(const Options& options) {
+  Totals totals;
+  const auto begin = std::chrono::steady_clock::now();
+  const auto report = [&](const RunResult& result) {
+    totals.add(result);
+    if (result.violation.empty()) return;
+    std::printf("VIOLATION with seed %" PRIu64 " after %.6f s: %s\n  replay: %s\n", result.seed,
+                static_cast<double>(result.simulated_us) / second, result.violation.c_str(),
+                replay(options, result.seed).c_str());
+    std::fflush(stdout);
+  };
+  if (options.trace) {
+    std::setvbuf(stdout, nullptr, _IOLBF, 0);  // an abort must not swallow the end of the story
+    for (std::uint64_t i = 0; i < options.run.runs; ++i) {
+      report(run_seed(options.run.first_seed + i, options.run.plan, stdout));
+    }
+  } else {
+    run_all(options.run, report);
+  }
+  const double real = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+  const double simulated = static_cast<double>(totals.simulated_us) / second;
+  if (options.coverage) print_coverage(totals.coverage);
+  if (options.hash) std::printf("hash %016" PRIx64 "\n", totals.hash);
+  std::printf("seeds from %" PRIu64 ", %.1f real seconds, %.0f simulated seconds per real second\n",
+              options.run.first_seed, real, simulated / real);
+  std::printf("runs %" PRIu64 ", simulated seconds %.0f, operations %" PRIu64 ", faults %" PRIu64
+              ", violations %" PRIu64 "\n",
+              totals.runs, simulated, totals.operations, totals.coverage.all_faults(), totals.violations);
+  return totals.violations == 0 ? 0 : 1;
+}
+
+std::uint64_t fresh_seed() {
+  std::random_device random;
+  // Short enough to be typed.
+  return std::uint64_t{random()} % 1'000'000'000 * 1000;
+}
+
+}  // namespace
+}  // namespace kv::sim
+
+int main(int argc, char** argv) {
+  using namespace kv::sim;
+  Options options;
+  options.run.jobs = std::max(1u, std::thread::hardware_concurrency());
+  options.run.first_seed = fresh_seed();
+  CLI::App app{"Simulates whole clusters: real servers, simulated network, disks and clocks; one run per seed."};
+  app.option_defaults()->always_capture_default(false);
+  app.add_option("--runs", options.run.runs, "how many seeds, one after the other")->check(CLI::PositiveNumber);
+  app.add_option("--seed", options.run.first_seed, "the first; without it a fresh one, which is printed");
+  auto* nodes = app.add_option("--nodes", options.nodes, "servers in each cluster; without it 1, 3 or 5")
+                    ->check(CLI::IsMember({1, 3, 5, 7}));
+  auto* seconds = app.add_option("--seconds", options.seconds, "how long everything fails; without it 5 to 25")
+                      ->check(CLI::Range(0, 100'000));
+  app.add_option("--jobs", options.run.jobs, "processes; without it one per core")->check(CLI::Range(1, 256));
+  app.add_flag("--hash", options.hash, "print a number that is the same when everything happened the same");
+  app.add_flag("--trace", options.trace, "tell the story of each run: who sent what to whom, what was durable");
+  app.add_flag("--coverage", options.coverage, "how often each rule was checked and each fault happened");
+  app.add_flag("--stop-at-first", options.run.stop_at_first, "end with the first violation");
+  CLI11_PARSE(app, argc, argv);
+  if (*nodes) options.run.plan.nodes = options.nodes;
+  if (*seconds) options.run.plan.seconds = options.seconds;
+  return run(options);
 }

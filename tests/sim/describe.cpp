@@ -1,0 +1,147 @@
+#include "tests/sim/describe.hpp"
+
+#include "common/overloaded.hpp"
+
+namespace kv::sim {
+namespace {
+
+std::string text(std::uint64_t number) {
+  return std::to_string(number);
+}
+
+std::string brief(const std::string& value) {
+  return value.size() <= 24 ? value : value.substr(0, 16) + "… (" + text(value.size()) + " bytes)";
+}
+
+std::string place(raft::Index index, raft::Term term) {
+  return text(index.value) + "/" + text(term.value);
+}
+
+std::string describe(const raft::Message& message) {
+  return std::visit(
+      Overloaded{
+          [](const raft::VoteRequest& m) {
+            return "VOTE term " + text(m.term.value) + " last " + place(m.last_index, m.last_term) +
+                   (m.pre ? " pre" : "") + (m.transfer ? " transfer" : "");
+          },
+          [](const raft::VoteReply& m) {
+            return "VOTE_OK term " + text(m.term.value) + (m.granted ? " granted" : " refused") +
+                   (m.pre ? " pre" : "");
+          },
+          [](const raft::AppendRequest& m) {
+            std::string entries;
+            if (!m.entries.empty()) {
+              entries = " entries " + place(m.entries.front().index, m.entries.front().term) + " to " +
+                        place(m.entries.back().index, m.entries.back().term);
+            }
+            return "REPLICATION term " + text(m.term.value) + " prev " + place(m.prev_index, m.prev_term) +
+                   entries + " commit " + text(m.commit.value) + " round " + text(m.round);
+          },
+          [](const raft::AppendReply& m) {
+            const std::string round = " round " + text(m.round);
+            if (m.success)
+              return "REPLICATION_OK term " + text(m.term.value) + " match " + text(m.match.value) + round;
+            return "REPLICATION_OK term " + text(m.term.value) + " refused " + text(m.rejected.value) + " hint " +
+                   place(m.hint_index, m.hint_term) + round;
+          },
+          [](const raft::TimeoutNow& m) { return "TIMEOUT_NOW term " + text(m.term.value); },
+      },
+      message);
+}
+
+std::string describe_body(const message::Put& put) {
+  return "PUT " + put.key + " = " + brief(put.value) + (put.if_ts ? " if_ts " + text(*put.if_ts) : "") +
+         (put.session ? " seq " + text(put.session->seq) + " of " + put.session->session : "");
+}
+std::string describe_body(const message::Delete& del) {
+  return "DELETE " + del.key + (del.if_ts ? " if_ts " + text(*del.if_ts) : "") +
+         (del.session ? " seq " + text(del.session->seq) + " of " + del.session->session : "");
+}
+std::string describe_body(const message::Get& get) {
+  return "GET " + get.key + " ts " + text(get.ts) + " " + std::string(message::name_of(get.consistency));
+}
+std::string describe_body(const message::Init&) {
+  return "INIT";
+}
+std::string describe_body(const message::Status&) {
+  return "STATUS";
+}
+std::string describe_body(const message::ReadIndex&) {
+  return "READ_INDEX";
+}
+std::string describe_body(const message::ReadIndexOk& ok) {
+  return "READ_INDEX_OK " + text(ok.index);
+}
+std::string describe_body(const message::InitOk& ok) {
+  return "INIT_OK applied " + text(ok.applied);
+}
+std::string describe_body(const message::PutOk& ok) {
+  return "PUT_OK " + ok.key + " ts " + text(ok.ts);
+}
+std::string describe_body(const message::DeleteOk& ok) {
+  return "DELETE_OK " + ok.key + " ts " + text(ok.ts) + (ok.found ? "" : " was absent");
+}
+std::string describe_body(const message::GetOk& ok) {
+  return "GET_OK " + ok.key + " = " + (ok.value ? brief(*ok.value) + " ts " + text(ok.ts) : "absent") +
+         " applied " + text(ok.applied);
+}
+std::string describe_body(const message::WaitForResponse& wait) {
+  return "WAIT_FOR_RESPONSE " + wait.key + " ts " + text(wait.ts) + " applied " + text(wait.applied);
+}
+std::string describe_body(const message::StatusOk& ok) {
+  return "STATUS_OK " + ok.role;
+}
+std::string describe_body(const message::Error& error) {
+  return "ERROR " + std::string(message::name_of(error.code)) + " (" + error.message + ")";
+}
+
+}  // namespace
+
+std::string describe(const PeerMessage& message) {
+  return std::visit(Overloaded{
+                        [](const raft::Message& m) { return describe(m); },
+                        [](const message::Forward& m) {
+                          return "FORWARD " + text(m.number) + " term " + text(m.term) + ": " +
+                                 std::visit([](const auto& body) { return describe_body(body); }, m.request);
+                        },
+                        [](const message::ForwardOk& m) {
+                          return "FORWARD_OK " + text(m.number) + ": " +
+                                 std::visit([](const auto& body) { return describe_body(body); }, m.answer);
+                        },
+                    },
+                    message.body);
+}
+
+std::string describe(const message::Request& request) {
+  return "#" + text(request.id) + " " +
+         std::visit([](const auto& body) { return describe_body(body); }, request.body);
+}
+
+std::string describe(const message::Answer& answer) {
+  return "#" + text(answer.id.value_or(0)) + " " +
+         std::visit([](const auto& body) { return describe_body(body); }, answer.body);
+}
+
+void mix_into(TraceHash& hash, const PeerMessage& message) {
+  hash.mix(message.body.index());
+  const auto* body = std::get_if<raft::Message>(&message.body);
+  if (!body) return;
+  hash.mix(body->index());
+  std::visit([&](const auto& m) { hash.mix(m.term.value); }, *body);
+  if (const auto* append = std::get_if<raft::AppendRequest>(body)) {
+    hash.mix(append->prev_index.value);
+    hash.mix(append->entries.size());
+    hash.mix(append->commit.value);
+  } else if (const auto* reply = std::get_if<raft::AppendReply>(body)) {
+    hash.mix(reply->match.value + reply->round);
+  }
+}
+
+void mix_into(TraceHash& hash, const message::Answer& answer) {
+  hash.mix(answer.id.value_or(0));
+  hash.mix(answer.body.index());
+  if (const auto* ok = std::get_if<message::PutOk>(&answer.body)) hash.mix(ok->ts);
+  if (const auto* ok = std::get_if<message::GetOk>(&answer.body)) hash.mix(ok->ts + ok->applied);
+}
+
+}  // namespace kv::sim

@@ -1,0 +1,140 @@
+// The judge: knows what every server has promised and what every disk holds, and says at once when a rule is
+// broken. Sees the servers from outside (what they write, send and answer) and, after each of their steps, what
+// the core lets be seen. Keeps, for each identity, what must be durable; and what is committed, once and for all.
+//
+// Files: judge.cpp the servers among each other; judge_answers.cpp what clients are told.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include "server/replica.hpp"
+#include "server/wal.hpp"
+#include "tests/sim/model.hpp"
+#include "tests/sim/world.hpp"
+
+namespace kv::sim {
+
+class Judge {
+ public:
+  explicit Judge(World& world);
+
+  // ---- A server's disk
+
+  // A log was opened, with this as the result.
+  void recovered(const std::string& node, const Wal::Recovered& recovered);
+  void writes(const std::string& node, const raft::Write& write);
+  void written(const std::string& node);
+
+  // ---- A server's process
+
+  void started(const std::string& node, const Replica& replica);
+  // The server has taken its inputs and these are its effects: first the step, then what leaves.
+  void stepped(const std::string& node, const Replica& replica);
+  void sends(const std::string& node, const PeerMessage& message);
+  // `from` is the identity of the process that sent it.
+  void received(const std::string& node, const Replica& replica, const std::string& from_node,
+                const std::string& from_identity);
+  void ended(const std::string& node);
+
+  // ---- Clients
+
+  void asked(const std::string& node, ClientId client, const message::Request& request);
+  void answers(const std::string& node, const ClientAnswer& answer);
+  void gone(ClientId client);
+  // Nothing may still be open now.
+  void all_answered();
+
+  // ---- For the cluster
+
+  bool is_formed() const { return !committed_.empty(); }
+  // Whether the node's disk holds anything that the others may count on.
+  bool has_promised(const std::string& node) const;
+  std::uint64_t committed() const { return committed_.size(); }
+  // How many terms have had a leader.
+  std::size_t leaders() const { return leaders_.size(); }
+
+ private:
+  // An entry, as far as comparing goes.
+  struct Mark {
+    raft::Term term;
+    std::uint64_t command = 0;  // hash
+    bool operator==(const Mark&) const = default;
+  };
+  struct Log {
+    raft::HardState hard_state;
+    std::vector<Mark> entries;
+    raft::Index commit;
+  };
+  // One data directory.
+  struct Disk {
+    std::string node;
+    Log durable;
+    std::optional<raft::Write> under_way;
+  };
+  // A process, as it was seen last.
+  struct Process {
+    const Replica* replica = nullptr;
+    raft::Term term;
+    raft::Index commit;
+    std::uint64_t applied = 0;
+    bool leads = false;
+  };
+  struct OpenRequest {
+    std::string node;
+    message::Request request;
+    std::uint64_t floor = 0;  // the highest position that anyone had been told of when it arrived
+    bool waits = false;
+  };
+
+  static Mark mark_of(const raft::Entry& entry);
+  static void add(Log& log, const raft::Write& write);
+  Disk& disk_of(const std::string& node) { return disks_.at(identities_.at(node)); }
+  bool matches(const Log& log, const Wal::Recovered& recovered) const;
+  std::size_t copies(std::uint64_t position, const Mark& mark) const;
+  const raft::Raft* leader_of(raft::Term term) const;
+  void note_vote(const Disk& disk, raft::Term term, const raft::NodeId& candidate);
+  void check_entries(const Log& log, const raft::Write& write);
+  void check_leader(const std::string& node, const raft::Raft& raft);
+  void check_commit(const std::string& node, const raft::Raft& raft, raft::Index before);
+  void commit(const raft::Entry& entry, raft::Term term);
+  void check_store(const std::string& node, const Replica& replica, std::uint64_t before);
+  void check_promise(const std::string& node, const raft::NodeId& to, const raft::VoteRequest& request);
+  void check_promise(const std::string& node, const raft::NodeId& to, const raft::VoteReply& reply);
+  void check_promise(const std::string& node, const raft::NodeId& to, const raft::AppendReply& reply);
+  void check_promise(const std::string&, const raft::NodeId&, const auto&) {}  // a request promises nothing
+
+  void check_answer(const OpenRequest& open, const message::PutOk& ok);
+  void check_answer(const OpenRequest& open, const message::DeleteOk& ok);
+  void check_answer(const OpenRequest& open, const message::GetOk& ok);
+  void check_answer(const OpenRequest& open, const message::Error& error);
+  void check_on_majority(const std::string& node, std::uint64_t ts);
+
+  World& world_;
+  std::map<std::string, Disk> disks_;              // by identity
+  std::map<std::string, std::string> identities_;  // of each node's present directory
+  std::map<std::string, Process> processes_;       // by node; those that run
+  std::map<raft::Term, std::string> leaders_;
+  std::map<std::pair<std::string, raft::Term>, raft::NodeId> votes_;  // by identity
+  // What stands at (position, term), and the term before it.
+  std::map<std::pair<std::uint64_t, raft::Term>, std::pair<std::uint64_t, raft::Term>> entries_;
+  std::vector<Mark> committed_;                     // position - 1
+  std::vector<raft::Term> committed_in_;            // likewise: the term in which it was first seen to be
+  std::map<std::uint64_t, std::uint64_t> digests_;  // by position
+  Model model_;
+
+  std::map<std::pair<ClientId, std::uint64_t>, OpenRequest> open_;
+  std::set<ClientId> gone_;
+  std::uint64_t told_ = 0;                            // the highest position that a client was told of
+  std::map<std::string, std::uint64_t> told_of_key_;  // likewise, by reading it linearizably
+  std::set<std::string> refused_;                     // values of writes without a session that were answered 'no'
+  std::set<std::string> committed_values_;
+};
+
+}  // namespace kv::sim

@@ -1,0 +1,57 @@
+// What the committed commands mean, told a second time: a plain reading of docs/protocol.md, PUT and DELETE, that
+// shares no code with the servers' store and keeps every version of every key, so that any answer can be compared
+// with the state at its position.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "server/command.hpp"
+
+namespace kv::sim {
+
+class Model {
+ public:
+  struct Version {
+    std::uint64_t position = 0;
+    std::optional<std::string> value;  // nullopt: absent from this position on
+  };
+  // What a position's command did. Nothing: a no-op, members, or a repeated or refused write.
+  struct Effect {
+    std::string key;
+    std::optional<std::string> value;  // nullopt: it was a DELETE
+    bool found = false;                // the key was there before
+  };
+
+  explicit Model(std::size_t sessions_kept) : sessions_kept_(sessions_kept) {}
+
+  // Positions follow each other from 1. nullptr: a no-op.
+  void apply(std::uint64_t position, const command::Command* command);
+
+  // The key's version at a position; nullptr: it was never written up to there.
+  const Version* at(const std::string& key, std::uint64_t position) const;
+  // What the position's command did; nullptr: nothing.
+  const Effect* effect(std::uint64_t position) const;
+
+ private:
+  struct Session {
+    std::map<std::uint64_t, bool> answered;  // seq
+    std::uint64_t dropped_through = 0;
+    std::uint64_t last_used = 0;
+  };
+
+  void write(std::uint64_t position, const std::string& key, const std::optional<std::uint64_t>& if_ts,
+             const std::optional<command::Session>& session, const std::optional<std::string>& value);
+  bool is_first(std::uint64_t position, const command::Session& asked);
+
+  std::size_t sessions_kept_;
+  std::map<std::string, std::vector<Version>> keys_;
+  std::map<std::uint64_t, Effect> effects_;
+  std::map<std::string, Session> sessions_;
+  std::uint64_t forgotten_through_ = 0;
+};
+
+}  // namespace kv::sim

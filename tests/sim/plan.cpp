@@ -1,0 +1,93 @@
+#include "tests/sim/plan.hpp"
+
+#include <string>
+
+#include "server/replica.hpp"
+#include "tests/sim/random.hpp"
+
+namespace kv::sim {
+namespace {
+
+std::size_t draw_nodes(Random& random) {
+  const std::uint64_t drawn = random.below(100);
+  return drawn < 8 ? 1 : drawn < 65 ? 3 : 5;
+}
+
+void draw_faults(Plan& plan, Random& random) {
+  for (std::size_t i = 0; i < faults; ++i) {
+    if (random.percent(50)) plan.faults.insert(static_cast<Fault>(i));
+  }
+  plan.between_faults = random.between(50, 600) * ms;
+  // Always, but seldom.
+  plan.lost_percent = plan.has(Fault::message_lost) ? random.between(1, 15) : 0;
+  plan.twice_percent = plan.has(Fault::message_twice) ? random.between(1, 10) : 0;
+  plan.late_percent = plan.has(Fault::message_late) ? random.between(1, 5) : 0;
+}
+
+// Time-outs fit the network and the disks, as whoever sets them sees to: else nobody stays leader for long.
+void draw_times(Plan& plan, Random& random) {
+  plan.delay = random.one_in(4) ? random.between(1, 10) * ms : random.between(20, 500);
+  plan.disk = random.one_in(4) ? random.between(1, 10) * ms : random.between(50, 500);
+  plan.heartbeat_ticks = static_cast<std::uint32_t>(random.between(1, 5));
+  const auto heartbeats = static_cast<std::uint32_t>(random.between(4, 8));
+  while (plan.heartbeat_ticks * heartbeats * tick_ms * ms < 8 * plan.round()) ++plan.heartbeat_ticks;
+  plan.election_ticks = plan.heartbeat_ticks * heartbeats;
+}
+
+void draw_server(Plan& plan, Random& random) {
+  if (random.one_in(3)) plan.limits.max_append_bytes = random.between(1, 200);
+  if (random.one_in(3)) plan.limits.max_in_flight = random.between(1, 4);
+  if (random.one_in(3)) plan.limits.max_in_flight_bytes = random.between(1, 500);
+  if (random.one_in(3)) plan.limits.max_write_bytes = random.between(1, 500);
+  plan.segment_bytes = std::uint64_t{1024} << random.below(8);
+  plan.zeros_ahead_bytes = std::uint64_t{512} << random.below(6);
+  plan.sessions_kept = random.one_in(4) ? random.between(1, 4) : sessions_kept;
+  const bool some_delay = random.one_in(4);
+  for (std::size_t i = 0; i < plan.nodes; ++i) {
+    const bool delays = some_delay && random.one_in(3);
+    plan.delay_ticks.push_back(delays ? static_cast<std::uint32_t>(random.between(1, 40)) : 0);
+  }
+  if (random.one_in(5)) plan.preferred_leader = random.below(plan.nodes);
+}
+
+}  // namespace
+
+Plan draw_plan(std::uint64_t seed, const PlanOptions& options) {
+  Random random(seed * 2 + 1);
+  Plan plan;
+  plan.seed = seed;
+  const std::size_t drawn_nodes = draw_nodes(random);
+  plan.nodes = options.nodes.value_or(drawn_nodes);
+  const std::uint64_t drawn_seconds = random.between(5, 25);
+  plan.safety = options.seconds.value_or(drawn_seconds) * second;
+  draw_faults(plan, random);
+  draw_times(plan, random);
+  draw_server(plan, random);
+  plan.clients = random.between(1, 6);
+  plan.keys = random.between(1, 8);
+  plan.think = random.between(5, 200) * ms;
+  plan.pipeline = random.one_in(3) ? random.between(2, 4) : 1;
+  plan.value_bytes = random.one_in(8) ? 4000 : random.between(0, 100);
+  return plan;
+}
+
+Time Plan::election_timeout() const {
+  return 2 * election_ticks * tick_ms * ms;
+}
+
+std::string describe(const Plan& plan) {
+  std::string text = std::to_string(plan.nodes) + " servers, " + std::to_string(plan.safety / second) +
+                     " s of faults, heartbeat " + std::to_string(plan.heartbeat_ticks * tick_ms) +
+                     " ms, election timeout from " + std::to_string(plan.election_ticks * tick_ms) +
+                     " ms, segments of " + std::to_string(plan.segment_bytes) + " bytes, " +
+                     std::to_string(plan.clients) + " clients, " + std::to_string(plan.keys) + " keys; faults: ";
+  bool first = true;
+  for (const Fault fault : plan.faults) {
+    if (!first) text += ", ";
+    first = false;
+    text += name_of(fault);
+  }
+  return text;
+}
+
+}  // namespace kv::sim

@@ -1,0 +1,40 @@
+// Runs seeds, several at a time, each in a process of its own: a seed at which the code under test aborts, or
+// never ends, is a finding like any other and does not end the others.
+#pragma once
+
+#include <cstdint>
+#include <cstdio>
+#include <functional>
+#include <string>
+
+#include "tests/sim/coverage.hpp"
+#include "tests/sim/plan.hpp"
+
+namespace kv::sim {
+
+struct RunOptions {
+  std::uint64_t first_seed = 0;
+  std::uint64_t runs = 1;
+  unsigned jobs = 1;
+  unsigned patience_seconds = 120;  // with one seed, of real time
+  bool stop_at_first = false;
+  PlanOptions plan;
+};
+
+// What one seed came to.
+struct RunResult {
+  std::uint64_t seed = 0;
+  std::uint64_t simulated_us = 0;
+  std::uint64_t operations = 0;
+  std::uint64_t hash = 0;
+  Coverage coverage;
+  std::string violation;  // empty: none
+};
+
+// In this process, to be followed: tells the story to `story` unless it is null.
+RunResult run_seed(std::uint64_t seed, const PlanOptions& options, std::FILE* story);
+
+// `report` is called for each seed as it ends, in any order.
+void run_all(const RunOptions& options, const std::function<void(const RunResult&)>& report);
+
+}  // namespace kv::sim
