@@ -335,7 +335,8 @@ using Peer = std::variant<PeerInit, PeerInitOk, Vote, VoteOk, Replication, Repli
 // ---- JSON ----------------------------------------------------------------------------------------------
 
 // What was wrong with a frame: becomes an ERROR with `id`, `code` and `text`, which names the member at fault.
-// `id` is there whenever the JSON is sound enough to find one, also behind the fault. `text` is safe to print.
+// `id` is there whenever the JSON is sound enough to find one, also behind the fault (but not behind a number
+// beyond a double's range, at which the parser gives up). `text` is safe to print.
 struct Malformed {
   std::optional<std::uint64_t> id;
   Code code = Code::bad_request;

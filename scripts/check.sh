@@ -35,7 +35,7 @@ shells() {
     echo 'shellcheck is not installed: skipped'
     return
   fi
-  files 'scripts/*.sh' '.ci/run' | xargs -0 shellcheck
+  files '*.sh' '.ci/run' | xargs -0 shellcheck
 }
 
 step 'format (clang-format)' format

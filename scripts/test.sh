@@ -19,4 +19,8 @@ scripts/install-deps.sh
 cmake --preset "$preset"
 cmake --build --preset "$preset" --parallel "$(nproc)"
 # Two at a time whatever the machine: the end-to-end tests measure time and start three servers each.
-exec ctest --preset "$preset" --parallel 2 "$@"
+status=0
+ctest --preset "$preset" --parallel 2 "$@" || status=$?
+# Which seeds it was this time: a run that was good can be repeated too.
+grep -h '^seeds from' "build/$preset/Testing/Temporary/LastTest.log" || true
+exit "$status"

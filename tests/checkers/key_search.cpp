@@ -56,6 +56,16 @@ void KeySearch::link() {
     return std::make_pair(steps_in_order_[a].ts, a) < std::make_pair(steps_in_order_[b].ts, b);
   });
   const auto count = static_cast<Place>(steps_in_order_.size());
+  observed_before_.resize(writes_.size());
+  for (Place place = 0; place < count; ++place) {
+    const Step& step = steps_in_order_[place];
+    if (step.is_write || step.ts == absent) continue;
+    const auto later =
+        std::upper_bound(writes_.begin(), writes_.end(), step.ts,
+                         [this](std::uint64_t ts, Place write) { return ts < steps_in_order_[write].ts; });
+    if (later != writes_.end())
+      observed_before_[static_cast<std::size_t>(later - writes_.begin())].push_back(place);
+  }
   removed_.assign(count, false);
   next_.resize(count + 1);
   previous_.resize(count + 1);
@@ -93,6 +103,13 @@ KeySearch::State KeySearch::after(const Kind& kind, const State& state) const {
   const bool resolves = state.ts == unseen && kind.if_ts;
   const std::uint64_t lowest = (resolves ? *kind.if_ts : state.lowest) + 1;
   return {kind.function == Function::del ? absent : unseen, none, lowest};
+}
+
+// Positions only grow: what was observed of an earlier one must be placed before the next known write, or never can
+// be. Without this the search would find out much later, at the observation's end.
+bool KeySearch::leaves_nothing_behind(std::size_t write) const {
+  const std::vector<Place>& observed = observed_before_[write];
+  return std::all_of(observed.begin(), observed.end(), [this](Place place) { return removed_[place]; });
 }
 
 // Whatever is not placed and began before any of them ended. Returns that end.
@@ -149,7 +166,9 @@ void KeySearch::go_back(const Frame& frame) {
 void KeySearch::add_options() {
   if (next_write_ < writes_.size()) {
     const Step& write = steps_in_order_[writes_[next_write_]];
-    if (write.begin < deadline_ && allows(write, state_)) options_.push_back({Option::What::known_write, 0});
+    if (write.begin < deadline_ && allows(write, state_) && leaves_nothing_behind(next_write_)) {
+      options_.push_back({Option::What::known_write, 0});
+    }
   }
   if (state_.ts == unseen) {
     const std::size_t first = options_.size();
@@ -246,6 +265,12 @@ void KeySearch::note_blocked() {
   Place next = candidates_.front();
   for (const Place place : candidates_) {
     if (steps_in_order_[place].end < steps_in_order_[next].end) next = place;
+  }
+  if (next_write_ < writes_.size()) {
+    const std::vector<Place>& observed = observed_before_[next_write_];
+    const auto left =
+        std::find_if(observed.begin(), observed.end(), [this](Place place) { return !removed_[place]; });
+    if (left != observed.end()) next = *left;
   }
   blocked_.next = steps_in_order_[next].operation;
   if (next_write_ > 0) blocked_.last_write = steps_in_order_[writes_[next_write_ - 1]].operation;

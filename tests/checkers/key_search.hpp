@@ -104,6 +104,7 @@ class KeySearch {
   State after(const Step& write) const;
   State after(const Kind& kind, const State& state) const;
 
+  bool leaves_nothing_behind(std::size_t write) const;
   Index find_candidates();
   bool place_observations();
   void add_options();
@@ -118,6 +119,8 @@ class KeySearch {
   const Facts* facts_;
   std::vector<Step> steps_in_order_;  // by their beginning
   std::vector<Place> writes_;         // in the order of their positions
+  // For each of writes_: the observations of positions from the write before it on, up to its own.
+  std::vector<std::vector<Place>> observed_before_;
   std::vector<Kind> kinds_;
   std::vector<Place> next_, previous_;  // the list of those not placed; the last place is its head and its end
   std::vector<bool> removed_;

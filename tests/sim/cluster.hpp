@@ -28,7 +28,7 @@ class Cluster final : public NodeOutlet {
   // Throws Violation.
   void run();
 
-  std::size_t operations() const { return clients_.history().size(); }
+  const history::History& history() const { return clients_.history(); }
 
  private:
   void deliver(NodeIndex from, PeerMessage message) override;

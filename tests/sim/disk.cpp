@@ -248,7 +248,7 @@ void Disk::process_ended() {
 
 void Disk::power_lost() {
   process_ended();
-  const std::vector<std::uint64_t> survivals = {0, 50, 50, 90, 100};
+  const std::vector<std::uint64_t> survivals = {0, 50, 50, 80, 100};
   const std::uint64_t survival = world_.random.pick(survivals);
   auto& names = contents_->durable_names;
   for (const NameChange& change : contents_->changes) {

@@ -1,8 +1,10 @@
 // kvsim: clusters in one thread on a simulated network, disk and clock (docs/testing.md, The simulator).
 #include <CLI/CLI.hpp>
+#include <cerrno>
 #include <chrono>
 #include <cinttypes>
 #include <cstdio>
+#include <cstring>
 #include <random>
 #include <thread>
 
@@ -16,6 +18,7 @@ struct Options {
   bool hash = false;
   bool trace = false;
   bool coverage = false;
+  std::string history;
   std::uint64_t nodes = 0;
   std::uint64_t seconds = 0;
 };
@@ -75,7 +78,15 @@ int run(const Options& options) {
                 replay(options, result.seed).c_str());
     std::fflush(stdout);
   };
-  if (options.trace) {
+  if (!options.history.empty()) {
+    std::FILE* history = std::fopen(options.history.c_str(), "w");
+    if (!history) {
+      std::fprintf(stderr, "kvsim: cannot write %s: %s\n", options.history.c_str(), std::strerror(errno));
+      return 2;
+    }
+    report(run_seed(options.run.first_seed, options.run.plan, options.trace ? stdout : nullptr, history));
+    std::fclose(history);
+  } else if (options.trace) {
     std::setvbuf(stdout, nullptr, _IOLBF, 0);  // an abort must not swallow the end of the story
     for (std::uint64_t i = 0; i < options.run.runs; ++i) {
       report(run_seed(options.run.first_seed + i, options.run.plan, stdout));
@@ -115,11 +126,14 @@ int main(int argc, char** argv) {
   app.add_option("--seed", options.run.first_seed, "the first; without it a fresh one, which is printed");
   auto* nodes = app.add_option("--nodes", options.nodes, "servers in each cluster; without it 1, 3 or 5")
                     ->check(CLI::IsMember({1, 3, 5, 7}));
-  auto* seconds = app.add_option("--seconds", options.seconds, "how long everything fails; without it 5 to 25")
+  auto* seconds = app.add_option("--seconds", options.seconds, "how long everything fails; without it 10 to 50")
                       ->check(CLI::Range(0, 100'000));
   app.add_option("--jobs", options.run.jobs, "processes; without it one per core")->check(CLI::Range(1, 256));
   app.add_flag("--hash", options.hash, "print a number that is the same when everything happened the same");
   app.add_flag("--trace", options.trace, "tell the story of each run: who sent what to whom, what was durable");
+  app.add_option(
+      "--history", options.history,
+      "of one run: write what the clients saw to this file, for kvcheck (one run, whatever --runs says)");
   app.add_flag("--coverage", options.coverage, "how often each rule was checked and each fault happened");
   app.add_flag("--stop-at-first", options.run.stop_at_first, "end with the first violation");
   CLI11_PARSE(app, argc, argv);

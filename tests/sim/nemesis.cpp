@@ -81,7 +81,8 @@ void Nemesis::strike_process(Fault fault, Node& node) {
   if (fault == Fault::kill || fault == Fault::power_loss) {
     const End how = fault == Fault::kill ? End::reset : End::silence;
     // In the middle of a write there is more to lose.
-    if (world_.random.percent(60)) return node.end_in_write(how, [this, &node] { restart_later(node); });
+    const std::uint64_t in_write = fault == Fault::kill ? 50 : 80;
+    if (world_.random.percent(in_write)) return node.end_in_write(how, [this, &node] { restart_later(node); });
     fault == Fault::kill ? node.kill() : node.lose_power();
     restart_later(node);
   } else if (fault == Fault::terminate) {
@@ -152,7 +153,7 @@ void Nemesis::wipe(Node& node) {
   node.wipe(formed);
   restart_later(node);
   if (!formed || !world_.plan.has(Fault::wipe_given_back)) return;
-  later(world_.random.skewed(3 * second), [this, &node] {
+  later(world_.random.skewed(second), [this, &node] {
     world_.coverage.note(Fault::wipe_given_back);
     world_.tell(node.name(), "gets its own disk back");
     node.give_back();
@@ -222,6 +223,8 @@ void Nemesis::strike_network(Fault fault, Node& node) {
 // ---- Beside a healed majority
 
 void Nemesis::torment(Node& node) {
+  node.disk().fill(
+      false);  // a leader whose disk is full says NO_SPACE and stays: that is an answer, but not PUT_OK
   const std::uint64_t how = world_.random.below(7);
   const auto cut = [&](bool in, bool out) {
     for (const auto& [from, to] : around(node.index(), in, out)) network_.cut(from, to);

@@ -145,7 +145,9 @@ void Node::note_room() {
 void Node::interrupt_disk(bool power) {
   if (under_way_) {
     disk_in_order_ = false;
-    disk_.interrupt_in(world_.random.between(1, 10));
+    // Most batches are two operations; one that begins a segment is many more.
+    const std::uint64_t most = world_.random.percent(50) ? 2 : 10;
+    disk_.interrupt_in(world_.random.between(1, most));
     try {
       wal_->append(*under_way_);
     } catch (const Interrupted&) {

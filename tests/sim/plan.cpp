@@ -39,7 +39,7 @@ void draw_server(Plan& plan, Random& random) {
   if (random.one_in(3)) plan.limits.max_in_flight = random.between(1, 4);
   if (random.one_in(3)) plan.limits.max_in_flight_bytes = random.between(1, 500);
   if (random.one_in(3)) plan.limits.max_write_bytes = random.between(1, 500);
-  plan.segment_bytes = std::uint64_t{1024} << random.below(8);
+  plan.segment_bytes = std::uint64_t{1024} << random.below(random.between(1, 8));
   plan.zeros_ahead_bytes = std::uint64_t{512} << random.below(6);
   plan.sessions_kept = random.one_in(4) ? random.between(1, 4) : sessions_kept;
   const bool some_delay = random.one_in(4);
@@ -58,7 +58,7 @@ Plan draw_plan(std::uint64_t seed, const PlanOptions& options) {
   plan.seed = seed;
   const std::size_t drawn_nodes = draw_nodes(random);
   plan.nodes = options.nodes.value_or(drawn_nodes);
-  const std::uint64_t drawn_seconds = random.between(5, 25);
+  const std::uint64_t drawn_seconds = random.between(10, 50);
   plan.safety = options.seconds.value_or(drawn_seconds) * second;
   draw_faults(plan, random);
   draw_times(plan, random);
@@ -67,7 +67,7 @@ Plan draw_plan(std::uint64_t seed, const PlanOptions& options) {
   plan.keys = random.between(1, 8);
   plan.think = random.between(5, 200) * ms;
   plan.pipeline = random.one_in(3) ? random.between(2, 4) : 1;
-  plan.value_bytes = random.one_in(8) ? 4000 : random.between(0, 100);
+  plan.value_bytes = random.one_in(3) ? 2000 : random.between(0, 100);
   return plan;
 }
 

@@ -11,6 +11,7 @@
 #include <stdexcept>
 #include <vector>
 
+#include "tests/checkers/history_json.hpp"
 #include "tests/sim/cluster.hpp"
 
 namespace kv::sim {
@@ -139,7 +140,7 @@ bool listen(Worker& worker, const RunOptions& options, const std::function<void(
 
 }  // namespace
 
-RunResult run_seed(std::uint64_t seed, const PlanOptions& options, std::FILE* story) {
+RunResult run_seed(std::uint64_t seed, const PlanOptions& options, std::FILE* story, std::FILE* history) {
   World world(draw_plan(seed, options), story);
   RunResult result;
   result.seed = seed;
@@ -154,7 +155,11 @@ RunResult run_seed(std::uint64_t seed, const PlanOptions& options, std::FILE* st
     world.tell("VIOLATION", result.violation);
   }
   result.simulated_us = world.now();
-  result.operations = cluster.operations();
+  result.operations = cluster.history().size();
+  if (history) {
+    const std::string lines = history::write(cluster.history());
+    std::fwrite(lines.data(), 1, lines.size(), history);
+  }
   result.hash = world.hash.value();
   result.coverage = world.coverage;
   return result;

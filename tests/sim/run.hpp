@@ -31,8 +31,9 @@ struct RunResult {
   std::string violation;  // empty: none
 };
 
-// In this process, to be followed: tells the story to `story` unless it is null.
-RunResult run_seed(std::uint64_t seed, const PlanOptions& options, std::FILE* story);
+// In this process, to be followed: tells the story to `story`, and writes down to `history` what the clients saw
+// (tests/checkers/history_json.hpp); null: not.
+RunResult run_seed(std::uint64_t seed, const PlanOptions& options, std::FILE* story, std::FILE* history = nullptr);
 
 // `report` is called for each seed as it ends, in any order.
 void run_all(const RunOptions& options, const std::function<void(const RunResult&)>& report);
