@@ -97,6 +97,19 @@ std::string describe_body(const message::Error& error) {
 
 }  // namespace
 
+std::string describe(const raft::Write& write) {
+  std::string out = "batch " + text(write.id);
+  if (write.hard_state) {
+    const std::string& vote = write.hard_state->vote.name;
+    out += " term " + text(write.hard_state->term.value) + (vote.empty() ? " no vote" : " vote for " + vote);
+  }
+  if (!write.entries.empty()) {
+    out += " entries " + place(write.entries.front().index, write.entries.front().term) + " to " +
+           place(write.entries.back().index, write.entries.back().term);
+  }
+  return out;
+}
+
 std::string describe(const PeerMessage& message) {
   return std::visit(Overloaded{
                         [](const raft::Message& m) { return describe(m); },

@@ -8,6 +8,7 @@
 
 namespace kv::sim {
 
+std::string describe(const raft::Write& write);
 std::string describe(const PeerMessage& message);
 std::string describe(const message::Request& request);
 std::string describe(const message::Answer& answer);

@@ -222,13 +222,18 @@ void Network::send(NodeIndex from, PeerMessage message) {
   while (node(to).name() != message.peer.name) ++to;
   const bool answer = is_answer(message);
   if (!link_for(from, to, answer)) return;
-  if (world_.tells()) world_.tell(node(from).name(), "-> " + message.peer.name + "  " + describe(message));
   mix_into(world_.hash, message);
   if (std::holds_alternative<raft::Message>(message.body)) {
     send_raft(from, to, std::move(message));
   } else {
+    tell_sent(from, message, "");
     send_in_order(from, to, answer, std::move(message));
   }
+}
+
+void Network::tell_sent(NodeIndex from, const PeerMessage& message, const char* fate) const {
+  if (!world_.tells()) return;
+  world_.tell(nodes_[from]->name(), "-> " + message.peer.name + "  " + describe(message) + fate);
 }
 
 void Network::send_in_order(NodeIndex from, NodeIndex to, bool answer, PeerMessage message) {
@@ -276,6 +281,7 @@ void Network::send_raft(NodeIndex from, NodeIndex to, PeerMessage message) {
     if (copies > 0 && when < latest) world_.coverage.note(Fault::message_overtaken);
     latest = std::max(latest, when);
   }
+  tell_sent(from, message, copies == 0 ? "  (lost)" : copies == 2 ? "  (twice)" : "");
   for (; copies > 0; --copies) {
     world_.scheduler.at(
         when, [this, from, to, message, from_identity = node(from).identity(), to_identity = node(to).identity()] {

@@ -76,6 +76,7 @@ class Network {
   void break_link(NodeIndex from, NodeIndex to, Time notice);
   void forget_inbound(NodeIndex at, NodeIndex from, Time notice);
   Link* link_for(NodeIndex from, NodeIndex to, bool answer);
+  void tell_sent(NodeIndex from, const PeerMessage& message, const char* fate) const;
   void send_in_order(NodeIndex from, NodeIndex to, bool answer, PeerMessage message);
   void arrive_in_order(NodeIndex from, NodeIndex to, bool answer, std::uint64_t number);
   void send_raft(NodeIndex from, NodeIndex to, PeerMessage message);

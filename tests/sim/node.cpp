@@ -2,6 +2,8 @@
 
 #include <utility>
 
+#include "tests/sim/describe.hpp"
+
 namespace kv::sim {
 namespace {
 
@@ -119,7 +121,7 @@ void Node::finish_write(std::uint64_t id) {
   judge_.written(name_);
   has_room_ = wal_->has_spare();
   note_room();
-  if (world_.tells()) world_.tell(name_, "batch " + std::to_string(write.id) + " is durable");
+  if (world_.tells()) world_.tell(name_, describe(write) + ": durable");
   replica_->written(write.id);
   poke();
 }
