@@ -55,14 +55,6 @@ class Deadline {
   std::shared_ptr<asio::steady_timer> timer_;
 };
 
-// Whether the message answers one of ours; the others ask something of us.
-bool is_answer(const PeerMessage& message) {
-  if (std::holds_alternative<message::ForwardOk>(message.body)) return true;
-  const auto* raft_message = std::get_if<raft::Message>(&message.body);
-  return raft_message && (std::holds_alternative<raft::VoteReply>(*raft_message) ||
-                          std::holds_alternative<raft::AppendReply>(*raft_message));
-}
-
 std::optional<PeerMessage> to_peer_message(const std::string& node, message::Peer message) {
   PeerMessage out{raft::NodeId(node), {}};
   if (auto* forward = std::get_if<message::Forward>(&message)) {

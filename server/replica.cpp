@@ -60,6 +60,13 @@ command::Command decode_entry(const raft::Entry& entry) {
 
 }  // namespace
 
+bool is_answer(const PeerMessage& message) {
+  if (std::holds_alternative<message::ForwardOk>(message.body)) return true;
+  const auto* raft_message = std::get_if<raft::Message>(&message.body);
+  return raft_message && (std::holds_alternative<raft::VoteReply>(*raft_message) ||
+                          std::holds_alternative<raft::AppendReply>(*raft_message));
+}
+
 Replica::Replica(ReplicaConfig config, ReplicaRestored restored)
     : config_(std::move(config)),
       roster_(config_.self, config_.names, config_.new_cluster),

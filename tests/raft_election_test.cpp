@@ -126,6 +126,21 @@ TEST_CASE("raft §5.2: the wait for a leader is drawn anew between T and twice T
   CHECK(waits.size() == 10);
 }
 
+// Else the one whose log is good enough would never stand while another, whose is not, keeps asking.
+TEST_CASE("raft §5.2: a request that is refused does not put off the server's own") {
+  Server server(config(), disk(1, {1, 1}));
+  server.receive(3, append(1, 3, 2, 1));
+  server.tick(2);
+  for (std::uint64_t term = 2; term < 5; ++term) {
+    server.tick(8);
+    server.receive(2, vote_request(term, 2, 1, 1));  // its log is shorter
+    CHECK(server.term() == Term(term));
+    CHECK(server.raft.role() == Role::follower);
+    if (term == 2) server.sent.clear();  // it may have asked before
+  }
+  CHECK_FALSE(server.take<VoteRequest>(2).empty());
+}
+
 TEST_CASE("raft §5.2: servers with other seeds wait for other times") {
   std::set<int> waits;
   for (int n = 1; n <= 9; ++n) {

@@ -146,6 +146,18 @@ TEST_CASE("dissertation §6.2: a leader that a bare majority answers goes on") {
   CHECK(network.leader() == 1);
 }
 
+TEST_CASE("dissertation §9.6: a server whose disk hangs says no: it could not give its vote") {
+  Server server;
+  server.slow_disk = true;
+  server.receive(2, append(1, 2, 0, 0, {1}));
+  server.tick(20);
+  server.receive(3, pre_vote_request(2, 3, 9, 1));
+  CHECK_FALSE(server.take_one<VoteReply>(3).granted);
+  server.let_disk_catch_up();
+  server.receive(3, pre_vote_request(2, 3, 9, 1));
+  CHECK(server.take_one<VoteReply>(3).granted);
+}
+
 TEST_CASE("dissertation §6.2: a leader that is heard but hears nobody does not hold up the others for long") {
   Network network(3);
   network.elect(1);

@@ -55,13 +55,6 @@ inline std::string describe(const AnswerBody& body) {
   return std::holds_alternative<message::InitOk>(body) ? "INIT_OK" : "STATUS_OK";
 }
 
-inline bool is_answer(const PeerMessage& message) {
-  if (std::holds_alternative<message::ForwardOk>(message.body)) return true;
-  const auto* raft_message = std::get_if<raft::Message>(&message.body);
-  return raft_message && (std::holds_alternative<raft::VoteReply>(*raft_message) ||
-                          std::holds_alternative<raft::AppendReply>(*raft_message));
-}
-
 struct Options {
   std::size_t size = 3;
   bool formed = true;  // the cluster has been formed by n1, which leads
@@ -153,6 +146,9 @@ class Cluster {
       run();
     }
   }
+
+  // Only this server's candidacy is heard from now on; "": everybody's again.
+  void let_stand(const std::string& name) { only_candidate_ = name; }
 
   // Lets time pass until `name` leads and all that it reaches know. Nobody else's candidacy is heard meanwhile.
   void elect(const std::string& name) {

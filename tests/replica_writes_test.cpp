@@ -19,11 +19,14 @@ message::Put only_if(message::Put write, std::uint64_t ts) {
 }
 
 // A leader that nothing from the others reaches: after a while it steps down.
+// And nobody takes its place meanwhile.
 void make_step_down(Cluster& cluster, const std::string& leader) {
+  cluster.let_stand(leader);
   for (int ticks = 0; cluster[leader].raft().leads(); ++ticks) {
     REQUIRE(ticks < 1000);
     cluster.tick();
   }
+  cluster.let_stand("");
 }
 
 }  // namespace

@@ -113,12 +113,17 @@ void Raft::receive_from(const NodeId& from, const VoteRequest& request) {
     return;
   }
   if (request.pre) {
-    const bool granted = would_vote_for(request);
+    // A server whose disk hangs could not give the vote itself.
+    const bool granted = !disk_hangs() && would_vote_for(request);
     // The answer to a question carries the term in question, a refusal the term that stands against it.
     send_.push_back({from, VoteReply{granted ? request.term : term(), granted, true}});
     return;
   }
-  if (request.term > term()) become_follower(request.term, NodeId{});
+  if (request.term > term()) {
+    // Only a vote that is given puts off this server's own candidacy (Raft figure 2, Followers): one that keeps
+    // asking with a log that is not good enough must not keep those from standing whose is.
+    leads() ? become_follower(request.term, NodeId{}) : follow(request.term, NodeId{});
+  }
   const bool granted = would_vote_for(request);
   if (granted) {
     hard_state_.vote = request.candidate;

@@ -148,13 +148,17 @@ void Raft::set_term(Term term) {
 }
 
 void Raft::become_follower(Term term, NodeId leader) {
+  follow(term, std::move(leader));
+  reset_election_timer();
+}
+
+void Raft::follow(Term term, NodeId leader) {
   if (auto* led = std::get_if<Leader>(&role_)) {
     if (led->asked) dropped_reads_.insert(dropped_reads_.end(), led->asked->ids.begin(), led->asked->ids.end());
     dropped_reads_.insert(dropped_reads_.end(), led->waiting_reads.begin(), led->waiting_reads.end());
   }
   set_term(term);
   role_ = Follower{std::move(leader)};
-  reset_election_timer();
 }
 
 Output Raft::take_output() {

@@ -138,6 +138,7 @@ class Raft {
 
   // raft.cpp
   void become_follower(Term term, NodeId leader);
+  void follow(Term term, NodeId leader);  // the same, and the time waited so far goes on
   void tick_leader(Leader& leader);
   void set_term(Term term);
   bool disk_hangs() const { return write_ticks_ > config_.election_ticks; }

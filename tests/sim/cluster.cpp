@@ -188,7 +188,7 @@ void Cluster::be_quiet() {
   heal(all);
   run_until(world_.now() + 10 * second, [this] { return clients_.is_idle(); });
   clients_.read_all(members);
-  const Time longest = 5 * world_.plan.election_timeout() + 2 * other_time;
+  const Time longest = 5 * world_.plan.election_timeout() + 2 * other_time + catch_up_time(members);
   const bool converged =
       run_until(world_.now() + longest, [this] { return clients_.is_idle() && has_converged(); });
   world_.check(Rule::converges, converged,

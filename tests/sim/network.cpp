@@ -11,13 +11,6 @@ constexpr Time dial_pause = 20 * ms;          // server/peers.cpp: 20 to 500 ms
 constexpr Time handshake_time = second;       // likewise, though shorter
 constexpr Time silence_noticed = 5 * second;  // a peer whose machine is gone: Connection::watch_liveness
 
-bool is_answer(const PeerMessage& message) {
-  if (std::holds_alternative<message::ForwardOk>(message.body)) return true;
-  const auto* raft_message = std::get_if<raft::Message>(&message.body);
-  return raft_message && (std::holds_alternative<raft::VoteReply>(*raft_message) ||
-                          std::holds_alternative<raft::AppendReply>(*raft_message));
-}
-
 }  // namespace
 
 Network::Network(World& world, Judge& judge, std::vector<std::unique_ptr<Node>>& nodes)
@@ -201,8 +194,10 @@ void Network::heal(NodeIndex from, NodeIndex to) {
 }
 
 void Network::make_reliable(NodeIndex a, NodeIndex b) {
-  reliable_.insert({a, b});
-  reliable_.insert({b, a});
+  for (const Pair& pair : {Pair{a, b}, Pair{b, a}}) {
+    reliable_.insert(pair);
+    last_arrival_.erase(pair);  // what is late still stays so, and holds up nothing
+  }
 }
 
 // ---- Messages

@@ -65,7 +65,7 @@ Plan draw_plan(std::uint64_t seed, const PlanOptions& options) {
   draw_server(plan, random);
   plan.clients = random.between(1, 6);
   plan.keys = random.between(1, 8);
-  plan.think = random.between(5, 200) * ms;
+  plan.think = random.between(20, 200) * ms;
   plan.pipeline = random.one_in(3) ? random.between(2, 4) : 1;
   plan.value_bytes = random.one_in(3) ? 2000 : random.between(0, 100);
   return plan;
