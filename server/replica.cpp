@@ -101,11 +101,11 @@ Replica::Replica(ReplicaConfig config, ReplicaRestored restored)
 
 void Replica::tick() {
   ++now_;
+  // Without it the core does not stand while its log is empty: an empty server must not elect itself past members
+  // that it has not seen, one of which may hold the log that it lost.
   raft_.set_first_command(roster_.can_form() ? std::make_shared<const std::string>(command::encode(roster_.form()))
                                              : nullptr);
-  // Before the cluster is formed nobody stands: an empty server must not elect itself past members that it has
-  // not seen, one of which may hold the log that it lost.
-  if (roster_.bound() || roster_.can_form()) raft_.tick();
+  raft_.tick();
   if (now_ >= next_deadline_) expire();
   if (question_ && now_ - question_->tick >= config_.election_ticks) ask_leader_again();
   if (raft_.leads()) {

@@ -41,7 +41,8 @@ struct PeerMessage {
   std::variant<raft::Message, message::Forward, message::ForwardOk> body;
 };
 
-// Whether it answers one of the receiver's, which dialled the connection it comes by; the others ask something of it.
+// Whether it answers one of the receiver's, which dialled the connection it comes by; the others ask something of
+// it.
 bool is_answer(const PeerMessage& message);
 
 struct ClientAnswer {

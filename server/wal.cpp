@@ -20,6 +20,8 @@ constexpr std::size_t digits = 16;
 
 // How much is read at once, and how much is written where nothing but zeros is written.
 constexpr std::uint64_t slice_bytes = 1 << 20;
+// Longer than any batch (raft::Limits::max_write_bytes, and the one entry that may go beyond it).
+constexpr std::uint64_t longest_torn_end = 16 << 20;
 // A buffer that one huge batch has made larger than this is given back.
 constexpr std::size_t kept_buffer_bytes = 8 << 20;
 
@@ -93,8 +95,7 @@ class Wal::Recovery {
       }
     }
     out_.segments = names.size();
-    cut_torn_end();
-    write_last_batch_again();
+    write_end_again();
     wal_.last_ = raft::Index(out_.entries.size());
     wal_.commit_ = out_.commit;
     wal_.next_batch_ = out_.batches + 1;
@@ -206,22 +207,23 @@ class Wal::Recovery {
     out_.bytes += batch.bytes;
   }
 
-  // Segments are zero behind their last batch: that is how the next torn end will be recognised.
-  void cut_torn_end() {
-    if (out_.torn_bytes == 0) return;
-    Segment& segment = torn_name_ == file_name(wal_.current_->number) ? *wal_.current_ : *wal_.spare_;
-    write_zeros(*segment.file, torn_offset_, out_.torn_bytes);
-    segment.file->sync();
+  // What was read may have come from the kernel's memory and not from the disk: the process before this one was
+  // killed before its sync, or ended because that sync failed, after which the kernel takes what it has for
+  // written. Now that others will be told of it, it has to be durable; syncing alone would do only in the first
+  // case. So the last batch is written again, and so are the zeros behind it, which cut off a torn end and by which
+  // the next one will be recognised: as many as a batch can have left there.
+  void write_end_again() {
+    Segment& current = *wal_.current_;
+    if (out_.batches > 0) current.file->write_at(current.end - last_batch_.size(), last_batch_);
+    clear_behind(current);
+    if (wal_.spare_) clear_behind(*wal_.spare_);
   }
 
-  // The last batch may have come from the kernel's memory and not from the disk: the process before this one
-  // was killed before its sync, or ended because that sync failed, after which the kernel takes what it has
-  // for written. Now that others will be told of it, it has to be durable. Syncing alone would do only
-  // in the first case.
-  void write_last_batch_again() {
-    if (out_.batches == 0) return;
-    Segment& segment = *wal_.current_;
-    segment.file->write_at(segment.end - last_batch_.size(), last_batch_);
+  void clear_behind(Segment& segment) {
+    const std::uint64_t most = std::max(longest_torn_end, out_.torn_bytes);
+    const std::uint64_t bytes = std::min(segment.bytes - segment.end, most);
+    write_zeros(*segment.file, segment.end, bytes);
+    segment.zeroed = segment.end + bytes;
     segment.file->sync();
   }
 

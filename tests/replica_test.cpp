@@ -125,6 +125,34 @@ TEST_CASE("A link that was opened before the members were known is not one for e
   CHECK_FALSE(cluster["n3"].roster().is_reached("n1"));
 }
 
+// It has voted, and then heard its leader, but never an entry: it belongs to no cluster yet, and has a leader.
+TEST_CASE("A server without a log does not wait for ever for a leader that is gone", "[replica]") {
+  Cluster cluster(unformed);
+  for (const std::string node : {"n1", "n2", "n3"}) cluster.start(node);
+  cluster.run();
+  cluster.stall_disk("n3");
+  while (cluster["n1"].raft().role() != raft::Role::candidate) {
+    cluster["n1"].tick();
+    cluster.run();
+  }
+  cluster.hold("n1", "n3");
+  cluster.release_disk("n3");
+  cluster.run();
+  REQUIRE(cluster["n1"].raft().leads());
+  REQUIRE(cluster.at_once(cluster.client("n1"), put("colour", "blue")) == "PUT_OK 2");
+  // A heartbeat reaches it, but none of the entries before.
+  const raft::Term term = cluster["n1"].raft().term();
+  cluster.hand_over(
+      "n3", "n1", {{}, raft::AppendRequest{term, raft::NodeId("n1"), raft::Index(2), term, {}, raft::Index(2), 0}});
+  cluster.run();
+  REQUIRE(cluster["n3"].raft().leader().name == "n1");
+  REQUIRE(cluster["n3"].roster().cluster().empty());
+  cluster.crash("n1");
+  cluster.tick(500);
+  CHECK(cluster["n2"].raft().leads());
+  CHECK(cluster.at_once(cluster.client("n3"), linearizable("colour")).find("blue") != std::string::npos);
+}
+
 TEST_CASE("Servers whose disks were emptied form no cluster while a member remembers one", "[replica]") {
   Cluster cluster;
   cluster.wipe("n2");

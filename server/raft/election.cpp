@@ -39,6 +39,17 @@ bool Raft::hears_from_leader() const {
   return follower && !follower->leader.empty() && election_ticks_ < config_.election_ticks;
 }
 
+void Raft::set_first_command(Payload command) {
+  if (!first_command_ && command) start_election_timer();  // now it may stand, like the others that learn it now
+  first_command_ = std::move(command);
+}
+
+bool Raft::may_stand() const {
+  // A server whose disk hangs could not keep what it would promise as a candidate.
+  if (disk_hangs()) return false;
+  return !config_.guards_first_start || log_.last_index() != Index{} || first_command_;
+}
+
 bool Raft::has_won(const Votes& votes) const {
   if (!config_.guards_first_start || log_.last_index() != Index{}) return votes.won(quorum_);
   return first_command_ && votes.unanimous(quorum_);

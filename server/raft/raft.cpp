@@ -67,8 +67,7 @@ void Raft::tick() {
     return;
   }
   ++election_ticks_;
-  // A server whose disk hangs could not keep what it would promise as a candidate.
-  if (election_ticks_ >= election_timeout_ && !disk_hangs()) start_pre_vote();
+  if (election_ticks_ >= election_timeout_ && may_stand()) start_pre_vote();
 }
 
 void Raft::tick_leader(Leader& leader) {

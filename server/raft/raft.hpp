@@ -83,8 +83,9 @@ class Raft {
   void transfer(const NodeId& to);
   // The link to a peer broke or came back: what was on its way may be lost.
   void link_changed(const NodeId& peer);
-  // The command with which a leader opens a log that is still empty, in place of the no-op of its term; null: none.
-  void set_first_command(Payload command) { first_command_ = std::move(command); }
+  // The command with which a leader opens a log that is still empty, in place of the no-op of its term; null: none,
+  // and then a server whose log is empty does not stand, where the first start is guarded.
+  void set_first_command(Payload command);
 
   // ---- Output
 
@@ -150,6 +151,7 @@ class Raft {
   void start_election_timer();
   void reset_election_timer();
   void ask_again_soon();
+  bool may_stand() const;
   bool has_won(const Votes& votes) const;
   bool hears_from_leader() const;
   void start_pre_vote();
