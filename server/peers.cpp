@@ -274,7 +274,7 @@ bool Peers::welcome(const std::shared_ptr<Connection>& connection, const message
     return false;
   }
   Inbound& inbound = inbound_[init.node];
-  if (inbound.connection && inbound.connection->is_open() && inbound.identity != init.identity) {
+  if (!roster.bound() && inbound.connection && inbound.connection->is_open() && inbound.identity != init.identity) {
     // Before the cluster is formed the roster knows no identities: two under one name would each get our vote.
     refuse(connection, message::Code::cluster_mismatch,
            "another server that says it is " + init.node + " is connected: check --name and --data-dir");

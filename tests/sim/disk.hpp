@@ -46,7 +46,8 @@ class Disk final : public Directory {
   void calm();  // none of this any more
   // No room for anything more; or again plenty.
   void fill(bool full) { full_ = full; }
-  bool is_full() const { return full_; }
+  // Whether the process that runs now has been told of a failure, or there is no room.
+  bool excuses_an_end() const { return has_failed_ || full_; }
 
   // The process is gone. What it wrote stays in the kernel's pages, but those that a failed sync has dropped may
   // be read from the disk again.

@@ -109,6 +109,10 @@ std::size_t Judge::copies(std::uint64_t position, const Mark& mark) const {
 // ---- The process
 
 void Judge::started(const std::string& node, const Replica& replica) {
+  world_.check(Rule::recovery_exact, replica.applied() == disk_of(node).durable.commit.value, [&] {
+    return node + " starts with " + std::to_string(replica.applied()) + " applied, though " +
+           std::to_string(disk_of(node).durable.commit.value) + " were known to be committed";
+  });
   processes_[node] = {&replica, {}, {}, 0, false};
   stepped(node, replica);
 }
@@ -118,7 +122,7 @@ void Judge::ended(const std::string& node) {
   std::erase_if(open_, [&](const auto& item) { return item.second.node == node; });
 }
 
-void Judge::stepped(const std::string& node, const Replica& replica) {
+raft::Index Judge::stepped(const std::string& node, const Replica& replica) {
   const raft::Raft& raft = replica.raft();
   Process& seen = processes_.at(node);
   const Process before = seen;
@@ -128,8 +132,9 @@ void Judge::stepped(const std::string& node, const Replica& replica) {
                    seen.applied <= seen.commit.value,
                [&] { return node + " has gone back: its term, commit or applied position is lower than before"; });
   if (raft.leads() && !(before.leads && before.term == seen.term)) check_leader(node, raft);
-  if (seen.commit > before.commit) check_commit(node, raft, before.commit);
+  if (seen.commit > before.commit) check_commit(node, raft, before);
   if (seen.applied > before.applied) check_store(node, replica, before.applied);
+  return before.commit;
 }
 
 void Judge::check_leader(const std::string& node, const raft::Raft& raft) {
@@ -149,8 +154,8 @@ void Judge::check_leader(const std::string& node, const raft::Raft& raft) {
   }
 }
 
-void Judge::check_commit(const std::string& node, const raft::Raft& raft, raft::Index before) {
-  for (raft::Index index = before.next(); index <= raft.commit(); index = index.next()) {
+void Judge::check_commit(const std::string& node, const raft::Raft& raft, const Process& before) {
+  for (raft::Index index = before.commit.next(); index <= raft.commit(); index = index.next()) {
     const raft::Entry& entry = raft.log().at(index);
     if (index.value > committed_.size()) commit(entry, raft.term());
     const Mark& mark = committed_[index.value - 1];
@@ -159,7 +164,7 @@ void Judge::check_commit(const std::string& node, const raft::Raft& raft, raft::
              spell(index.value, mark.term);
     });
   }
-  if (!raft.leads() || before == raft::Index{}) return;  // what it found committed at its start is not its doing
+  if (!raft.leads() || !before.leads) return;  // what it had committed before it led is not its doing
   const raft::Entry& last = raft.log().at(raft.commit());
   world_.check(Rule::commit_own_term, last.term == raft.term(), [&] {
     return node + ", which leads term " + std::to_string(raft.term().value) + ", has counted the copies of " +
@@ -179,6 +184,7 @@ void Judge::commit(const raft::Entry& entry, raft::Term term) {
   const std::optional<command::Command> command = command::decode(*entry.command);
   if (const auto* put = std::get_if<command::Put>(&*command)) {
     committed_values_.insert(put->value);
+    check_order(put->value);
     world_.check(Rule::no_means_no, !refused_.contains(put->value),
                  [&] { return "the write of '" + put->value + "' was refused and is committed all the same"; });
   }

@@ -36,7 +36,8 @@ class Judge {
 
   void started(const std::string& node, const Replica& replica);
   // The server has taken its inputs and these are its effects: first the step, then what leaves.
-  void stepped(const std::string& node, const Replica& replica);
+  // Returns what was committed there before.
+  raft::Index stepped(const std::string& node, const Replica& replica);
   void sends(const std::string& node, const PeerMessage& message);
   // `from` is the identity of the process that sent it.
   void received(const std::string& node, const Replica& replica, const std::string& from_node,
@@ -48,6 +49,10 @@ class Judge {
   void asked(const std::string& node, ClientId client, const message::Request& request);
   void answers(const std::string& node, const ClientAnswer& answer);
   void gone(ClientId client);
+  // The server's own clock has ticked: all is answered in the time it was given.
+  void ticked(const std::string& node);
+  // The server has stopped in order: it has answered all that it was asked.
+  void stopped(const std::string& node);
   // Nothing may still be open now.
   void all_answered();
 
@@ -91,6 +96,7 @@ class Judge {
     message::Request request;
     std::uint64_t floor = 0;  // the highest position that anyone had been told of when it arrived
     bool waits = false;
+    std::uint64_t due = 0;  // by the ticks of the server
   };
 
   static Mark mark_of(const raft::Entry& entry);
@@ -102,7 +108,8 @@ class Judge {
   void note_vote(const Disk& disk, raft::Term term, const raft::NodeId& candidate);
   void check_entries(const Log& log, const raft::Write& write);
   void check_leader(const std::string& node, const raft::Raft& raft);
-  void check_commit(const std::string& node, const raft::Raft& raft, raft::Index before);
+  void check_commit(const std::string& node, const raft::Raft& raft, const Process& before);
+  void check_order(const std::string& value);
   void commit(const raft::Entry& entry, raft::Term term);
   void check_store(const std::string& node, const Replica& replica, std::uint64_t before);
   void check_promise(const std::string& node, const raft::NodeId& to, const raft::VoteRequest& request);
@@ -131,6 +138,12 @@ class Judge {
 
   std::map<std::pair<ClientId, std::uint64_t>, OpenRequest> open_;
   std::set<ClientId> gone_;
+  std::map<std::string, std::uint64_t> ticks_;  // by node
+  // The order in which a connection has sent its writes without a session, by their values; and what of it has come
+  // into the log.
+  std::map<std::string, std::pair<ClientId, std::uint64_t>> sent_order_;
+  std::map<ClientId, std::uint64_t> committed_order_;
+  std::uint64_t next_order_ = 1;
   std::uint64_t told_ = 0;                            // the highest position that a client was told of
   std::map<std::string, std::uint64_t> told_of_key_;  // likewise, by reading it linearizably
   std::set<std::string> refused_;                     // values of writes without a session that were answered 'no'

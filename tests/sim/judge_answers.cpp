@@ -22,16 +22,51 @@ bool says_no(message::Code code) {
   }
 }
 
+constexpr std::uint64_t allowance = 5;  // ticks that an answer may come late
+
 }  // namespace
 
 void Judge::asked(const std::string& node, ClientId client, const message::Request& request) {
-  open_[{client, request.id}] = {node, request, told_, false};
+  const std::uint64_t due = ticks_[node] + request.timeout_ms.value_or(default_timeout_ms) / tick_ms + allowance;
+  open_[{client, request.id}] = {node, request, told_, false, due};
+  const auto* put = std::get_if<message::Put>(&request.body);
+  if (put && !put->session) sent_order_[put->value] = {client, next_order_++};
   const auto* get = std::get_if<message::Get>(&request.body);
   if (!get) return;
   const auto found = told_of_key_.find(get->key);
   if (found != told_of_key_.end()) {
     auto& floor = open_[{client, request.id}].floor;
     floor = std::max(floor, found->second);
+  }
+}
+
+void Judge::check_order(const std::string& value) {
+  const auto sent = sent_order_.find(value);
+  if (sent == sent_order_.end()) return;
+  const auto [connection, order] = sent->second;
+  std::uint64_t& last = committed_order_[connection];
+  world_.check(Rule::order_kept, last < order,
+               [&] { return "the write of '" + value + "' enters the log after one that was sent later"; });
+  last = order;
+}
+
+void Judge::ticked(const std::string& node) {
+  const std::uint64_t now = ++ticks_[node];
+  for (const auto& [key, open] : open_) {
+    if (open.node != node) continue;
+    world_.check(Rule::every_request_answered, now <= open.due, [&] {
+      return node + " has let the time-out of client " + std::to_string(key.first) + ", request " +
+             std::to_string(key.second) + ", pass without an answer";
+    });
+  }
+}
+
+void Judge::stopped(const std::string& node) {
+  for (const auto& [key, open] : open_) {
+    world_.check(Rule::every_request_answered, open.node != node, [&] {
+      return node + " has stopped in order and has not answered client " + std::to_string(key.first) +
+             ", request " + std::to_string(key.second);
+    });
   }
 }
 

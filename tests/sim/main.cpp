@@ -19,12 +19,13 @@ struct Options {
   bool trace = false;
   bool coverage = false;
   std::string history;
+  std::string program = "kvsim";
   std::uint64_t nodes = 0;
   std::uint64_t seconds = 0;
 };
 
 std::string replay(const Options& options, std::uint64_t seed) {
-  std::string command = "kvsim --runs 1 --seed " + std::to_string(seed);
+  std::string command = options.program + " --runs 1 --seed " + std::to_string(seed);
   if (options.run.plan.nodes) command += " --nodes " + std::to_string(*options.run.plan.nodes);
   if (options.run.plan.seconds) command += " --seconds " + std::to_string(*options.run.plan.seconds);
   return command + " --trace";
@@ -118,11 +119,13 @@ std::uint64_t fresh_seed() {
 int main(int argc, char** argv) {
   using namespace kv::sim;
   Options options;
+  options.program = argv[0];
   options.run.jobs = std::max(1u, std::thread::hardware_concurrency());
   options.run.first_seed = fresh_seed();
   CLI::App app{"Simulates whole clusters: real servers, simulated network, disks and clocks; one run per seed."};
   app.option_defaults()->always_capture_default(false);
-  app.add_option("--runs", options.run.runs, "how many seeds, one after the other")->check(CLI::PositiveNumber);
+  app.add_option("--runs", options.run.runs, "how many seeds, one after the other")
+      ->check(CLI::Range(1, 1'000'000'000));
   app.add_option("--seed", options.run.first_seed, "the first; without it a fresh one, which is printed");
   auto* nodes = app.add_option("--nodes", options.nodes, "servers in each cluster; without it 1, 3 or 5")
                     ->check(CLI::IsMember({1, 3, 5, 7}));

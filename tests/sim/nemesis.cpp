@@ -23,6 +23,8 @@ Nemesis::Nemesis(World& world, const Judge& judge, std::vector<std::unique_ptr<N
 }
 
 void Nemesis::start() {
+  // It has the most to lose, and seldom loses it.
+  if (world_.plan.has(Fault::power_loss)) possible_.insert(possible_.end(), 2, Fault::power_loss);
   if (!possible_.empty()) strike_later();
 }
 
@@ -98,7 +100,10 @@ void Nemesis::strike_process(Fault fault, Node& node) {
     const Time tick = quarter * world_.random.between(1, 16);
     world_.tell(node.name(), "its clock ticks every " + std::to_string(tick) + " us");
     node.set_tick(tick);
-    later(world_.random.skewed(2 * second), [&node] { node.set_tick(tick_ms * ms); });
+    later(world_.random.skewed(2 * second), [this, &node] {
+      world_.tell(node.name(), "its clock is right again");
+      node.set_tick(tick_ms * ms);
+    });
   }
 }
 
@@ -123,12 +128,18 @@ void Nemesis::strike_disk(Fault fault, Node& node) {
   if (fault == Fault::full_disk) {
     world_.tell(node.name(), "its disk is full");
     disk.fill(true);
-    later(lasts, [&disk] { disk.fill(false); });
+    later(lasts, [this, &node] {
+      world_.tell(node.name(), "its disk has room again");
+      node.disk().fill(false);
+    });
   } else {
     const Time latency = fault == Fault::hung_disk ? 0 : world_.random.between(5, 100) * ms;
     world_.tell(node.name(), fault == Fault::hung_disk ? "its disk hangs" : "its disk is slow");
     node.set_disk(latency);
-    later(lasts, [this, &node] { node.set_disk(world_.plan.disk); });
+    later(lasts, [this, &node] {
+      world_.tell(node.name(), "its disk is as fast as before");
+      node.set_disk(world_.plan.disk);
+    });
   }
 }
 
@@ -241,8 +252,9 @@ void Nemesis::torment(Node& node) {
 }
 
 void Nemesis::flap(Node& node) {
-  const bool in = world_.random.percent(80);
-  const bool out = !in || world_.random.percent(80);
+  const std::uint64_t how = world_.random.below(3);
+  const bool in = how != 0;
+  const bool out = how != 1;
   const auto pairs = around(node.index(), in, out);
   for (const auto& [from, to] : pairs) network_.cut(from, to);
   const Time away = world_.plan.election_timeout() + world_.random.below(world_.plan.election_timeout());

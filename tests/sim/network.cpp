@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "server/translate.hpp"
 #include "tests/sim/describe.hpp"
 
 namespace kv::sim {
@@ -91,6 +92,7 @@ void Network::dial(Attempt attempt) {
 // As server/peers.cpp: before the cluster is formed the roster knows no identities, and two under one name
 // would each get our vote.
 bool Network::is_taken(NodeIndex at, NodeIndex from, const message::PeerInit& init) {
+  if (node(at).replica().roster().bound()) return false;
   const auto identity = inbound_identity_.find({at, from});
   if (identity == inbound_identity_.end() || identity->second == init.identity) return false;
   return inbound_.contains({at, from});
@@ -161,15 +163,18 @@ void Network::reset(NodeIndex a, NodeIndex b) {
 }
 
 void Network::cut(NodeIndex from, NodeIndex to) {
-  if (!cut_.insert({from, to}).second) return;
+  if (is_cut(from, to)) return;
+  const std::uint64_t this_cut = next_cut_++;
+  cut_[{from, to}] = this_cut;
   world_.tell("network", node(from).name() + " -> " + node(to).name() + " is cut");
   for (const auto& [dialler, listener] : {Pair{from, to}, Pair{to, from}}) {
     const auto link = links_.find({dialler, listener});
     if (link == links_.end()) continue;
     const Time patience = world_.random.between(silence_noticed / 5, silence_noticed);
-    world_.scheduler.after(patience, [this, from, to, dialler, listener, number = link->second.number] {
+    world_.scheduler.after(patience, [this, from, to, this_cut, dialler, listener, number = link->second.number] {
       const auto still = links_.find({dialler, listener});
-      if (is_cut(from, to) && still != links_.end() && still->second.number == number) {
+      const auto cut = cut_.find({from, to});
+      if (cut != cut_.end() && cut->second == this_cut && still != links_.end() && still->second.number == number) {
         break_link(dialler, listener, 0);
       }
     });
@@ -218,7 +223,8 @@ void Network::send(NodeIndex from, PeerMessage message) {
   const bool answer = is_answer(message);
   if (!link_for(from, to, answer)) return;
   mix_into(world_.hash, message);
-  if (std::holds_alternative<raft::Message>(message.body)) {
+  if (auto* body = std::get_if<raft::Message>(&message.body)) {
+    *body = *from_wire(to_wire(*body));  // as it goes over a real link, but for its JSON
     send_raft(from, to, std::move(message));
   } else {
     tell_sent(from, message, "");
@@ -266,7 +272,8 @@ void Network::send_raft(NodeIndex from, NodeIndex to, PeerMessage message) {
   }
   if (!reliable && world_.random.percent(plan.late_percent)) {
     world_.coverage.note(Fault::message_late);
-    when += world_.random.skewed(100 * ms);
+    const Time late = world_.random.one_in(2) ? 100 * ms : 2 * plan.election_timeout();
+    when += world_.random.skewed(late);
   }
   if (reliable || !plan.has(Fault::message_overtaken)) {
     when = std::max(when, last_arrival_[{from, to}]);
@@ -288,7 +295,16 @@ void Network::send_raft(NodeIndex from, NodeIndex to, PeerMessage message) {
 
 void Network::arrive(NodeIndex from, NodeIndex to, const std::string& from_identity, const std::string& to_identity,
                      const PeerMessage& message) {
-  if (is_cut(from, to) || !node(to).is_up() || node(to).identity() != to_identity) return;
+  if (!node(to).is_up() || node(to).identity() != to_identity) return;
+  if (is_cut(from, to)) {
+    // TCP keeps it and sends it again, as long as there is the connection.
+    if (!link_for(from, to, is_answer(message))) return;
+    const Time again = world_.random.between(1, 100) * ms;
+    world_.scheduler.after(again, [this, from, to, from_identity, to_identity, message] {
+      arrive(from, to, from_identity, to_identity, message);
+    });
+    return;
+  }
   PeerMessage received{raft::NodeId(node(from).name()), message.body};
   node(to).hand([this, from, to, from_identity, received = std::move(received)] {
     Node& here = node(to);

@@ -89,12 +89,13 @@ class Network {
   std::map<Pair, Link> links_;             // by (dialler, listener)
   std::map<Pair, std::uint64_t> inbound_;  // by (listener, dialler): the number of the link it answers on
   std::map<Pair, std::string> inbound_identity_;
-  std::set<Pair> cut_;
+  std::map<Pair, std::uint64_t> cut_;  // each cut has a number
   std::set<Pair> reliable_;
   std::map<Pair, Time> last_arrival_;       // of Raft's messages, where they must not overtake each other
   std::map<Pair, Time> latest_;             // of what was sent, to see what is overtaken
   std::map<Pair, std::uint64_t> dialling_;  // the number of the attempt under way
   std::uint64_t next_link_ = 1;
+  std::uint64_t next_cut_ = 1;
 };
 
 }  // namespace kv::sim

@@ -51,6 +51,7 @@ void Node::tick() {
     // The ticks that a pause has swallowed are not made up.
     if (!paused_) {
       replica_->tick();
+      judge_.ticked(name_);
       poke();
       if (!has_room_ && !under_way_ && ++ticks_without_room_ % look_for_room_ticks == 0) look_for_room();
     }
@@ -63,7 +64,11 @@ void Node::flush() {
   Effects effects = replica_->take_effects();
   for (const Notice& notice : effects.notices) world_.tell(name_, notice.text);
   if (effects.write) judge_.writes(name_, *effects.write);
-  judge_.stepped(name_, *replica_);
+  const raft::Index committed = judge_.stepped(name_, *replica_);
+  if (world_.tells() && replica_->raft().commit() > committed) {
+    world_.tell(name_, "has committed " + std::to_string(replica_->raft().commit().value) + ", applied " +
+                           std::to_string(replica_->applied()));
+  }
   if (effects.write) start_write(std::move(*effects.write));
   for (PeerMessage& message : effects.send) {
     judge_.sends(name_, message);
@@ -113,8 +118,7 @@ void Node::finish_write(std::uint64_t id) {
   try {
     wal_->append(write);
   } catch (const FileError& error) {
-    end(End::reset, error.what());
-    keep_trying();
+    give_up(error);
     return;
   }
   disk_in_order_ = true;
@@ -126,13 +130,23 @@ void Node::finish_write(std::uint64_t id) {
   poke();
 }
 
+void Node::check_cause(const FileError& error) {
+  world_.check(Rule::ends_for_cause, disk_.excuses_an_end(),
+               [&] { return name_ + " gives up though nothing is wrong with its disk: " + error.what(); });
+}
+
+void Node::give_up(const FileError& error) {
+  check_cause(error);
+  end(End::reset, error.what());
+  keep_trying();
+}
+
 void Node::look_for_room() {
   disk_in_order_ = false;
   try {
     has_room_ = wal_->try_spare();
   } catch (const FileError& error) {
-    end(End::reset, error.what());
-    keep_trying();
+    give_up(error);
     return;
   }
   disk_in_order_ = true;
@@ -178,6 +192,7 @@ void Node::start() {
     interrupt_disk(power);
     keep_trying();
   } catch (const FileError& error) {
+    check_cause(error);
     world_.tell(name_, std::string("cannot start: ") + error.what());
     wal_.reset();
     disk_.process_ended();
@@ -227,6 +242,7 @@ void Node::run_replica(Wal::Recovered recovered) {
   config.delay_ticks = plan.delay_ticks[index_];
   config.seed = world_.random.next();
   config.raft_limits = plan.limits;
+  config.limits = plan.replica_limits;
   config.sessions_kept = plan.sessions_kept;
   replica_ = std::make_unique<Replica>(
       std::move(config), ReplicaRestored{recovered.hard_state, std::move(recovered.entries), recovered.commit});
@@ -280,7 +296,7 @@ void Node::terminate() {
     world_.tell(name_, "is told to stop");
     replica_->stop();
     poke();
-    wait_until_quiet(200);
+    wait_until_quiet(world_.random.below(200));  // whoever waits for it is not always patient
   });
 }
 
@@ -294,6 +310,7 @@ void Node::wait_until_quiet(std::uint64_t tries) {
       }
       replica_->abandon();
       flush();
+      judge_.stopped(name_);
       end(End::reset, "stopped in order");
     });
   });

@@ -91,6 +91,8 @@ class Node {
   void flush();
   void start_write(raft::Write write);
   void finish_write(std::uint64_t id);
+  void check_cause(const FileError& error);
+  void give_up(const FileError& error);
   void look_for_room();
   void note_room();
   void wait_until_quiet(std::uint64_t tries);

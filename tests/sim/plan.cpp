@@ -39,6 +39,9 @@ void draw_server(Plan& plan, Random& random) {
   if (random.one_in(3)) plan.limits.max_in_flight = random.between(1, 4);
   if (random.one_in(3)) plan.limits.max_in_flight_bytes = random.between(1, 500);
   if (random.one_in(3)) plan.limits.max_write_bytes = random.between(1, 500);
+  if (random.one_in(6)) plan.replica_limits.parked_reads = random.between(3, 8);
+  if (random.one_in(6)) plan.replica_limits.open_writes = random.between(3, 8);
+  if (random.one_in(6)) plan.replica_limits.open_write_bytes = random.between(4000, 8000);
   plan.segment_bytes = std::uint64_t{1024} << random.below(random.between(1, 8));
   plan.zeros_ahead_bytes = std::uint64_t{512} << random.below(6);
   plan.sessions_kept = random.one_in(4) ? random.between(1, 4) : sessions_kept;
@@ -58,7 +61,9 @@ Plan draw_plan(std::uint64_t seed, const PlanOptions& options) {
   plan.seed = seed;
   const std::size_t drawn_nodes = draw_nodes(random);
   plan.nodes = options.nodes.value_or(drawn_nodes);
-  const std::uint64_t drawn_seconds = random.between(10, 50);
+  // Sometimes the cluster is hardly formed when it is healed.
+  const bool is_short = random.one_in(6);
+  const std::uint64_t drawn_seconds = is_short ? random.below(3) : random.between(10, 50);
   plan.safety = options.seconds.value_or(drawn_seconds) * second;
   draw_faults(plan, random);
   draw_times(plan, random);
@@ -76,11 +81,14 @@ Time Plan::election_timeout() const {
 }
 
 std::string describe(const Plan& plan) {
-  std::string text = std::to_string(plan.nodes) + " servers, " + std::to_string(plan.safety / second) +
-                     " s of faults, heartbeat " + std::to_string(plan.heartbeat_ticks * tick_ms) +
-                     " ms, election timeout from " + std::to_string(plan.election_ticks * tick_ms) +
-                     " ms, segments of " + std::to_string(plan.segment_bytes) + " bytes, " +
-                     std::to_string(plan.clients) + " clients, " + std::to_string(plan.keys) + " keys; faults: ";
+  std::string text = "seed " + std::to_string(plan.seed) + ": " + std::to_string(plan.nodes) + " servers, " +
+                     std::to_string(plan.safety / second) + " s of faults, heartbeat " +
+                     std::to_string(plan.heartbeat_ticks * tick_ms) + " ms, election timeout from " +
+                     std::to_string(plan.election_ticks * tick_ms) + " ms, segments of " +
+                     std::to_string(plan.segment_bytes) + " bytes, at most " +
+                     std::to_string(plan.limits.max_append_bytes) + " bytes a message and " +
+                     std::to_string(plan.limits.max_write_bytes) + " a batch, " + std::to_string(plan.clients) +
+                     " clients, " + std::to_string(plan.keys) + " keys; faults: ";
   bool first = true;
   for (const Fault fault : plan.faults) {
     if (!first) text += ", ";

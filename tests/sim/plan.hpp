@@ -8,7 +8,7 @@
 #include <set>
 #include <vector>
 
-#include "server/raft/raft.hpp"
+#include "server/replica.hpp"
 #include "tests/sim/coverage.hpp"
 #include "tests/sim/scheduler.hpp"
 
@@ -30,6 +30,7 @@ struct Plan {
   std::uint32_t heartbeat_ticks = 0;
   std::uint32_t election_ticks = 0;
   raft::Limits limits;
+  ReplicaLimits replica_limits;
   std::uint64_t segment_bytes = 0;
   std::uint64_t zeros_ahead_bytes = 0;
   std::size_t sessions_kept = 0;
