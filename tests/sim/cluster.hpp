@@ -28,7 +28,8 @@ class Cluster final : public NodeOutlet {
   // Throws Violation.
   void run();
 
-  const history::History& history() const { return clients_.history(); }
+  history::History history() const;
+  std::size_t operations() const { return clients_.history().size(); }
 
  private:
   void deliver(NodeIndex from, PeerMessage message) override;

@@ -62,6 +62,8 @@ class Judge {
   // Whether the node's disk holds anything that the others may count on.
   bool has_promised(const std::string& node) const;
   std::uint64_t committed() const { return committed_.size(); }
+  // Whether a PUT of this value has come into the log.
+  bool is_committed(const std::string& value) const { return committed_values_.contains(value); }
   // How many terms have had a leader.
   std::size_t leaders() const { return leaders_.size(); }
 

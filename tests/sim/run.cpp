@@ -155,7 +155,7 @@ RunResult run_seed(std::uint64_t seed, const PlanOptions& options, std::FILE* st
     world.tell("VIOLATION", result.violation);
   }
   result.simulated_us = world.now();
-  result.operations = cluster.history().size();
+  result.operations = cluster.operations();
   if (history) {
     const std::string lines = history::write(cluster.history());
     std::fwrite(lines.data(), 1, lines.size(), history);
