@@ -29,6 +29,8 @@ class Cluster final : public NodeOutlet {
   void run();
 
   history::History history() const;
+  // Whether the history was too hard to judge.
+  bool is_undecided() const { return undecided_; }
   std::size_t operations() const { return clients_.history().size(); }
 
  private:
@@ -57,6 +59,7 @@ class Cluster final : public NodeOutlet {
   Network network_;
   Clients clients_;
   Nemesis nemesis_;
+  bool undecided_ = false;
 };
 
 }  // namespace kv::sim

@@ -189,6 +189,13 @@ void Judge::commit(const raft::Entry& entry, raft::Term term) {
                  [&] { return "the write of '" + put->value + "' was refused and is committed all the same"; });
   }
   model_.apply(entry.index.value, &*command);
+  const Model::Effect* effect = model_.effect(entry.index.value);
+  if (effect && effect->value) positions_.emplace(*effect->value, entry.index.value);
+}
+
+std::uint64_t Judge::position_of(const std::string& value) const {
+  const auto found = positions_.find(value);
+  return found == positions_.end() ? 0 : found->second;
 }
 
 // What the newly applied positions did is in the store as the model has it, and at some positions all of it is

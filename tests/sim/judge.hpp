@@ -62,8 +62,8 @@ class Judge {
   // Whether the node's disk holds anything that the others may count on.
   bool has_promised(const std::string& node) const;
   std::uint64_t committed() const { return committed_.size(); }
-  // Whether a PUT of this value has come into the log.
-  bool is_committed(const std::string& value) const { return committed_values_.contains(value); }
+  // The position at which a PUT of this value has taken effect; 0: none has.
+  std::uint64_t position_of(const std::string& value) const;
   // How many terms have had a leader.
   std::size_t leaders() const { return leaders_.size(); }
 
@@ -150,6 +150,7 @@ class Judge {
   std::map<std::string, std::uint64_t> told_of_key_;  // likewise, by reading it linearizably
   std::set<std::string> refused_;                     // values of writes without a session that were answered 'no'
   std::set<std::string> committed_values_;
+  std::map<std::string, std::uint64_t> positions_;  // of the values that took effect
 };
 
 }  // namespace kv::sim

@@ -56,12 +56,14 @@ struct Totals {
   std::uint64_t operations = 0;
   std::uint64_t violations = 0;
   std::uint64_t hash = 0;
+  std::uint64_t undecided = 0;
   Coverage coverage;
 
   void add(const RunResult& result) {
     ++runs;
     simulated_us += result.simulated_us;
     operations += result.operations;
+    undecided += result.undecided ? 1 : 0;
     violations += result.violation.empty() ? 0 : 1;
     hash ^= result.hash * (2 * result.seed + 1);  // whatever the order in which they end
     coverage.add(result.coverage);
@@ -99,6 +101,7 @@ int run(const Options& options) {
   const double simulated = static_cast<double>(totals.simulated_us) / second;
   if (options.coverage) print_coverage(totals.coverage);
   if (options.hash) std::printf("hash %016" PRIx64 "\n", totals.hash);
+  if (totals.undecided > 0) std::printf("histories that were too hard to judge: %" PRIu64 "\n", totals.undecided);
   std::printf("seeds from %" PRIu64 ", %.1f real seconds, %.0f simulated seconds per real second\n",
               options.run.first_seed, real, simulated / real);
   std::printf("runs %" PRIu64 ", simulated seconds %.0f, operations %" PRIu64 ", faults %" PRIu64

@@ -25,6 +25,7 @@ struct Report {
   std::uint64_t simulated_us;
   std::uint64_t operations;
   std::uint64_t hash;
+  std::uint64_t undecided;
   std::uint64_t text_bytes;
   Coverage coverage;
 };
@@ -63,8 +64,8 @@ bool read_all(int pipe, void* bytes, std::size_t size) {
 [[noreturn]] void work(const RunOptions& options, std::uint64_t first, int pipe) {
   for (std::uint64_t run = first; run < options.runs; run += options.jobs) {
     const RunResult result = run_seed(options.first_seed + run, options.plan, nullptr);
-    Report report{result.seed, result.simulated_us,     result.operations,
-                  result.hash, result.violation.size(), result.coverage};
+    Report report{result.seed,      result.simulated_us,     result.operations, result.hash,
+                  result.undecided, result.violation.size(), result.coverage};
     if (!write_all(pipe, &report, sizeof report)) break;
     if (!write_all(pipe, result.violation.data(), result.violation.size())) break;
   }
@@ -129,6 +130,7 @@ bool listen(Worker& worker, const RunOptions& options, const std::function<void(
   result.simulated_us = head.simulated_us;
   result.operations = head.operations;
   result.hash = head.hash;
+  result.undecided = head.undecided != 0;
   result.coverage = head.coverage;
   result.violation.resize(head.text_bytes);
   read_all(worker.pipe, result.violation.data(), result.violation.size());
@@ -161,6 +163,7 @@ RunResult run_seed(std::uint64_t seed, const PlanOptions& options, std::FILE* st
     std::fwrite(lines.data(), 1, lines.size(), history);
   }
   result.hash = world.hash.value();
+  result.undecided = cluster.is_undecided();
   result.coverage = world.coverage;
   return result;
 }

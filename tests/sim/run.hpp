@@ -27,6 +27,7 @@ struct RunResult {
   std::uint64_t simulated_us = 0;
   std::uint64_t operations = 0;
   std::uint64_t hash = 0;
+  bool undecided = false;  // its history was too hard to judge
   Coverage coverage;
   std::string violation;  // empty: none
 };
