@@ -24,7 +24,7 @@ Nemesis::Nemesis(World& world, const Judge& judge, std::vector<std::unique_ptr<N
 
 void Nemesis::start() {
   // It has the most to lose, and seldom loses it.
-  if (world_.plan.has(Fault::power_loss)) possible_.insert(possible_.end(), 2, Fault::power_loss);
+  if (world_.plan.has(Fault::power_loss)) possible_.insert(possible_.end(), 4, Fault::power_loss);
   if (!possible_.empty()) strike_later();
 }
 

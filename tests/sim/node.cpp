@@ -212,8 +212,8 @@ void Node::open_log() {
   if (!calm_ && world_.plan.has(Fault::kill_in_recovery) && world_.random.percent(30)) {
     disk_.interrupt_in(world_.random.between(1, 20));
   }
-  if (!calm_ && world_.plan.has(Fault::failed_sync) && world_.random.percent(30)) {
-    disk_.fail_sync_in(world_.random.between(1, 4));
+  if (!calm_ && world_.plan.has(Fault::failed_sync) && world_.random.percent(40)) {
+    disk_.fail_sync_in(world_.random.between(1, 3));
   }
   WalOptions options;
   options.segment_bytes = world_.plan.segment_bytes;

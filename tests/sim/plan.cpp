@@ -62,8 +62,8 @@ Plan draw_plan(std::uint64_t seed, const PlanOptions& options) {
   const std::size_t drawn_nodes = draw_nodes(random);
   plan.nodes = options.nodes.value_or(drawn_nodes);
   // Sometimes the cluster is hardly formed when it is healed.
-  const bool is_short = random.one_in(6);
-  const std::uint64_t drawn_seconds = is_short ? random.below(3) : random.between(10, 50);
+  const bool is_short = random.one_in(4);
+  const std::uint64_t drawn_seconds = is_short ? random.below(4) : random.between(10, 50);
   plan.safety = options.seconds.value_or(drawn_seconds) * second;
   draw_faults(plan, random);
   draw_times(plan, random);
@@ -72,7 +72,7 @@ Plan draw_plan(std::uint64_t seed, const PlanOptions& options) {
   plan.keys = random.between(1, 8);
   plan.think = random.between(20, 200) * ms;
   plan.pipeline = random.one_in(3) ? random.between(2, 4) : 1;
-  plan.value_bytes = random.one_in(3) ? 2000 : random.between(0, 100);
+  plan.value_bytes = random.one_in(2) ? 2000 : random.between(0, 100);
   return plan;
 }
 
