@@ -8,7 +8,8 @@
 // One input after another:        replica.request(client, request); …; replica.written(id); …
 // then, once a turn of the loop:  Effects effects = replica.take_effects();
 //
-// Files: replica.cpp inputs, effects and applying; replica_writes.cpp and replica_reads.cpp what clients ask.
+// Files: replica.cpp inputs, effects and applying; replica_writes.cpp and replica_reads.cpp what clients ask;
+// replica_members.cpp who belongs to the cluster and who leads it.
 #pragma once
 
 #include <cstdint>
@@ -144,7 +145,7 @@ class Replica {
   struct ForClient {
     ClientId client = 0;
     std::uint64_t id = 0;
-    std::uint64_t order = 0;  // of this server's writes: see may_route_again
+    std::uint64_t order = 0;  // of this server's writes: see route_again
   };
   struct ForPeer {
     raft::NodeId peer;
@@ -227,15 +228,17 @@ class Replica {
   void apply(const raft::Entry& entry);
   void note_members(const command::Members& members);
   void expire();
-  void keep_members_current();
-  void keep_preferred_leader();
-  void hand_over();
-  void note_preferred_loss();
-  void init(ClientId client, message::Request& request);
-  void answer_init(ClientId client, std::uint64_t id, const std::string& remembered);
   std::uint64_t deadline_of(const std::optional<std::uint64_t>& timeout_ms) const;
   std::size_t open_requests() const;
   void expect(std::uint64_t deadline) { next_deadline_ = std::min(next_deadline_, deadline); }
+
+  // replica_members.cpp
+  void init(ClientId client, message::Request& request);
+  void answer_init(ClientId client, std::uint64_t id, const std::string& remembered);
+  void keep_members_current();
+  void hand_over();
+  void keep_preferred_leader();
+  void note_preferred_loss();
 
   // replica_writes.cpp
   void write(ClientId client, message::Request& request, WriteBody body);
@@ -321,7 +324,9 @@ class Replica {
   // The preferred leader.
   raft::NodeId last_leader_;  // the last one that was known
   std::uint64_t preferred_ready_ticks_ = 0;
-  std::uint64_t preferred_wait_ticks_ = 0;
+  static constexpr std::uint64_t preferred_wait = 1000 / tick_ms;  // caught up for so long, then it may lead again
+  static constexpr std::uint64_t preferred_wait_most = 64 * preferred_wait;
+  std::uint64_t preferred_wait_ticks_ = preferred_wait;
   std::uint64_t preferred_lost_at_ = 0;
   bool preferred_asked_ = false;  // and it is not known yet whether it leads
 

@@ -75,7 +75,12 @@ void Cluster::be_unsafe() {
   }
   clients_.start();
   nemesis_.start();
-  run_for(world_.plan.safety);
+  if (world_.plan.heal_when_formed) {
+    run_until(world_.plan.safety, [this] { return judge_.is_formed(); });
+    run_for(world_.random.below(8 * world_.plan.round()));
+  } else {
+    run_for(world_.plan.safety);
+  }
   nemesis_.stop();
 }
 

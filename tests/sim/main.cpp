@@ -16,7 +16,6 @@ namespace {
 struct Options {
   RunOptions run;
   bool hash = false;
-  bool trace = false;
   bool coverage = false;
   std::string history;
   std::string program = "kvsim";
@@ -31,23 +30,15 @@ std::string replay(const Options& options, std::uint64_t seed) {
   return command + " --trace";
 }
 
-template <class Names>
-void print_counts(const char* title, std::size_t count, const Names& line) {
-  std::printf("%s\n", title);
-  for (std::size_t i = 0; i < count; ++i) line(i);
+void print_count(std::uint64_t count, std::string_view name) {
+  std::printf("  %12" PRIu64 "  %s%s\n", count, std::string(name).c_str(), count == 0 ? "  NEVER" : "");
 }
 
 void print_coverage(const Coverage& coverage) {
-  print_counts("checked:", rules, [&](std::size_t i) {
-    const std::string name(name_of(static_cast<Rule>(i)));
-    std::printf("  %12" PRIu64 "  %s%s\n", coverage.checked[i], name.c_str(),
-                coverage.checked[i] == 0 ? "  NEVER" : "");
-  });
-  print_counts("happened:", faults, [&](std::size_t i) {
-    const std::string name(name_of(static_cast<Fault>(i)));
-    std::printf("  %12" PRIu64 "  %s%s\n", coverage.happened[i], name.c_str(),
-                coverage.happened[i] == 0 ? "  NEVER" : "");
-  });
+  std::printf("checked:\n");
+  for (std::size_t i = 0; i < rules; ++i) print_count(coverage.checked[i], name_of(static_cast<Rule>(i)));
+  std::printf("happened:\n");
+  for (std::size_t i = 0; i < faults; ++i) print_count(coverage.happened[i], name_of(static_cast<Fault>(i)));
 }
 
 struct Totals {
@@ -87,13 +78,8 @@ int run(const Options& options) {
       std::fprintf(stderr, "kvsim: cannot write %s: %s\n", options.history.c_str(), std::strerror(errno));
       return 2;
     }
-    report(run_seed(options.run.first_seed, options.run.plan, options.trace ? stdout : nullptr, history));
+    report(run_seed(options.run.first_seed, options.run.plan, options.run.story, history));
     std::fclose(history);
-  } else if (options.trace) {
-    std::setvbuf(stdout, nullptr, _IOLBF, 0);  // an abort must not swallow the end of the story
-    for (std::uint64_t i = 0; i < options.run.runs; ++i) {
-      report(run_seed(options.run.first_seed + i, options.run.plan, stdout));
-    }
   } else {
     run_all(options.run, report);
   }
@@ -122,6 +108,7 @@ std::uint64_t fresh_seed() {
 int main(int argc, char** argv) {
   using namespace kv::sim;
   Options options;
+  bool trace = false;
   options.program = argv[0];
   options.run.jobs = std::max(1u, std::thread::hardware_concurrency());
   options.run.first_seed = fresh_seed();
@@ -136,7 +123,7 @@ int main(int argc, char** argv) {
                       ->check(CLI::Range(0, 100'000));
   app.add_option("--jobs", options.run.jobs, "processes; without it one per core")->check(CLI::Range(1, 256));
   app.add_flag("--hash", options.hash, "print a number that is the same when everything happened the same");
-  app.add_flag("--trace", options.trace, "tell the story of each run: who sent what to whom, what was durable");
+  app.add_flag("--trace", trace, "tell the story of each run: who sent what to whom, what was durable");
   app.add_option(
       "--history", options.history,
       "of one run: write what the clients saw to this file, for kvcheck (one run, whatever --runs says)");
@@ -145,5 +132,10 @@ int main(int argc, char** argv) {
   CLI11_PARSE(app, argc, argv);
   if (*nodes) options.run.plan.nodes = options.nodes;
   if (*seconds) options.run.plan.seconds = options.seconds;
+  if (trace) {
+    std::setvbuf(stdout, nullptr, _IOLBF, 0);  // an abort must not swallow the end of the story
+    options.run.story = stdout;
+    options.run.jobs = 1;
+  }
   return run(options);
 }

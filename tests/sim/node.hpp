@@ -47,7 +47,6 @@ class Node {
   Disk& disk() { return disk_; }
   bool is_up() const { return replica_ != nullptr; }
   bool is_paused() const { return paused_; }
-  bool is_damaged() const { return damaged_; }  // its log was refused: it does not start before it is mended
   Replica& replica() { return *replica_; }
   const std::string& identity() const { return identity_; }
   // Counts the processes: what was meant for one is not for the next.
@@ -113,7 +112,7 @@ class Node {
   std::unique_ptr<Wal> wal_;
   std::unique_ptr<Replica> replica_;
   bool paused_ = false;
-  bool damaged_ = false;
+  bool damaged_ = false;  // its log was refused: it does not start before it is mended
   bool stopping_ = false;
   bool calm_ = false;
   bool poked_ = false;

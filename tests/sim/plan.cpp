@@ -61,9 +61,8 @@ Plan draw_plan(std::uint64_t seed, const PlanOptions& options) {
   plan.seed = seed;
   const std::size_t drawn_nodes = draw_nodes(random);
   plan.nodes = options.nodes.value_or(drawn_nodes);
-  // Sometimes the cluster is hardly formed when it is healed.
-  const bool is_short = random.one_in(4);
-  const std::uint64_t drawn_seconds = is_short ? random.below(4) : random.between(10, 50);
+  const std::uint64_t drawn_seconds = random.between(10, 50);
+  plan.heal_when_formed = !options.seconds && random.one_in(4);
   plan.safety = options.seconds.value_or(drawn_seconds) * second;
   draw_faults(plan, random);
   draw_times(plan, random);

@@ -22,7 +22,8 @@ struct PlanOptions {
 struct Plan {
   std::uint64_t seed = 0;
   std::size_t nodes = 3;
-  Time safety = 0;  // how long everything fails
+  Time safety = 0;                // how long everything fails
+  bool heal_when_formed = false;  // it ends as soon as the cluster has its first entry, while some may not know
   std::set<Fault> faults;
   Time between_faults = 0;  // about
 

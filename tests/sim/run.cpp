@@ -63,7 +63,7 @@ bool read_all(int pipe, void* bytes, std::size_t size) {
 
 [[noreturn]] void work(const RunOptions& options, std::uint64_t first, int pipe) {
   for (std::uint64_t run = first; run < options.runs; run += options.jobs) {
-    const RunResult result = run_seed(options.first_seed + run, options.plan, nullptr);
+    const RunResult result = run_seed(options.first_seed + run, options.plan, options.story);
     Report report{result.seed,      result.simulated_us,     result.operations, result.hash,
                   result.undecided, result.violation.size(), result.coverage};
     if (!write_all(pipe, &report, sizeof report)) break;

@@ -18,6 +18,7 @@ struct RunOptions {
   unsigned jobs = 1;
   unsigned patience_seconds = 120;  // with one seed, of real time
   bool stop_at_first = false;
+  std::FILE* story = nullptr;  // where the runs are told; with one job only, or they get mixed up
   PlanOptions plan;
 };
 

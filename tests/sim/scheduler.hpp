@@ -37,7 +37,6 @@ class Task {
 class Scheduler {
  public:
   Time now() const { return now_; }
-  std::uint64_t events() const { return events_; }  // that have happened
 
   void at(Time when, Task task) {
     heap_.push_back({std::max(when, now_), next_++, std::move(task)});
@@ -55,7 +54,6 @@ class Scheduler {
     Event event = std::move(heap_.back());
     heap_.pop_back();
     now_ = event.when;
-    ++events_;
     event.task();
     return true;
   }
@@ -73,7 +71,6 @@ class Scheduler {
   std::vector<Event> heap_;
   Time now_ = 0;
   std::uint64_t next_ = 0;
-  std::uint64_t events_ = 0;
 };
 
 }  // namespace kv::sim
