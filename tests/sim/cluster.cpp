@@ -139,9 +139,13 @@ Time Cluster::catch_up_time(const std::vector<NodeIndex>& members) const {
   std::uint64_t least = judge_.committed();
   std::uint64_t most = judge_.committed();
   for (const NodeIndex i : members) {
-    const std::uint64_t last = nodes_[i]->is_up() ? nodes_[i]->replica().raft().log().last_index().value : 0;
-    least = std::min(least, last);
-    most = std::max(most, last);
+    if (!nodes_[i]->is_up()) {
+      least = 0;
+      continue;
+    }
+    const raft::Log& log = nodes_[i]->replica().raft().log();
+    least = std::min(least, judge_.agreed(log));
+    most = std::max(most, log.last_index().value);
   }
   return 2 * (most - least) * world_.plan.round();
 }

@@ -66,6 +66,12 @@ void Judge::recovered(const std::string& node, const Wal::Recovered& recovered) 
   });
 }
 
+std::uint64_t Judge::agreed(const raft::Log& log) const {
+  std::uint64_t position = std::min<std::uint64_t>(log.last_index().value, committed_.size());
+  while (position > 0 && log.term_at(raft::Index(position)) != committed_[position - 1].term) --position;
+  return position;
+}
+
 bool Judge::has_promised(const std::string& node) const {
   const auto identity = identities_.find(node);
   if (identity == identities_.end()) return false;

@@ -60,6 +60,8 @@ class Judge {
   bool is_formed() const { return !committed_.empty(); }
   // Whether the node's disk holds anything that the others may count on.
   bool has_promised(const std::string& node) const;
+  // Up to where the log holds what is committed: behind it there may be entries that will be replaced.
+  std::uint64_t agreed(const raft::Log& log) const;
   std::uint64_t committed() const { return committed_.size(); }
   // The position at which a PUT of this value has taken effect; 0: none has.
   std::uint64_t position_of(const std::string& value) const;
