@@ -37,6 +37,7 @@ RULES = [
     (r"server/(replica|roster|translate)(_\w+)?\..pp",
      r"(server/(raft/\w+|wal|snapshot|store|command|roster|translate|replica\w*)|common/(message|overloaded))\.hpp",    True),
     (r"server/.*",                              HOST,                                                      False),
+    (r"common/snapshot_format\..pp",            r"",                                                       True),
     (r"common/.*",                              r"common/.*",                                              False),
     (r"client/.*",                              r"(client|common)/.*",                                     False),
     (r"tests/.*",                               ANYTHING,                                                  False),
