@@ -93,12 +93,21 @@ struct Status {
   bool operator==(const Status&) const = default;
 };
 
+// A part of the server's whole state, as a snapshot's bytes (docs/formats.md). `snapshot` 0 asks for the state of
+// now; the answer says which position that is, and the following requests name it.
+struct Backup {
+  std::uint64_t ts = 0;  // of this position or a later one
+  std::uint64_t snapshot = 0;
+  std::uint64_t offset = 0;
+  bool operator==(const Backup&) const = default;
+};
+
 // What a client asks. `cluster` is empty unless the client remembers one.
 struct Request {
   std::uint64_t id = 0;
   std::optional<std::uint64_t> timeout_ms;
   std::string cluster;
-  std::variant<Init, Put, Delete, Get, Status> body;
+  std::variant<Init, Put, Delete, Get, Status, Backup> body;
   bool operator==(const Request&) const = default;
 };
 
@@ -171,12 +180,25 @@ struct StatusOk {
   std::uint64_t snapshot = 0;
   std::uint64_t keys = 0;
   std::uint64_t bytes = 0;  // of keys and values
+  std::uint64_t quota = 0;  // the most that they may be; 0: no limit
+  bool full = false;        // the quota is reached, or a disk is full: writes that add get NO_SPACE
+  std::string digest;       // of the contents at `applied`: equal on all servers at equal positions
   std::uint64_t waiting = 0;
   std::uint64_t connections = 0;
   std::uint64_t uptime_ms = 0;
   std::string version;
   std::vector<PeerStatus> peers;  // at the leader; else empty
   bool operator==(const StatusOk&) const = default;
+};
+
+// The bytes from `offset` on; the last ones when offset and they come to `size`.
+struct BackupOk {
+  std::uint64_t snapshot = 0;
+  std::uint64_t offset = 0;
+  std::uint64_t size = 0;  // of the whole
+  std::string bytes;
+  std::string node;
+  bool operator==(const BackupOk&) const = default;
 };
 
 struct Error {
@@ -199,7 +221,7 @@ inline Error make_error(Code code, std::string text) {
 // `id` is nullopt only for an ERROR about a frame whose id could not be read.
 struct Answer {
   std::optional<std::uint64_t> id;
-  std::variant<InitOk, PutOk, DeleteOk, GetOk, WaitForResponse, StatusOk, Error> body;
+  std::variant<InitOk, PutOk, DeleteOk, GetOk, WaitForResponse, StatusOk, BackupOk, Error> body;
   bool operator==(const Answer&) const = default;
 };
 
@@ -292,7 +314,32 @@ struct ReplicationOk {
   std::uint64_t rejected = 0;
   std::uint64_t hint_index = 0;
   std::uint64_t hint_term = 0;
+  // It lacks the state up to here; its disk is full.
+  std::uint64_t wants_snapshot = 0;
+  bool full = false;
   bool operator==(const ReplicationOk&) const = default;
+};
+
+// A part of a snapshot, in place of log entries that the leader no longer has. `index` and `index_term` are the
+// position that the snapshot is of.
+struct Snapshot {
+  std::uint64_t term = 0;
+  std::string leader;
+  std::uint64_t index = 0;
+  std::uint64_t index_term = 0;
+  std::uint64_t offset = 0;
+  std::uint64_t size = 0;  // of the whole
+  std::string bytes;
+  bool operator==(const Snapshot&) const = default;
+};
+
+// Which byte is wanted next; all are there when it is `size`. `damaged`: what has come is no whole snapshot.
+struct SnapshotOk {
+  std::uint64_t term = 0;
+  std::uint64_t index = 0;
+  std::uint64_t offset = 0;
+  bool damaged = false;
+  bool operator==(const SnapshotOk&) const = default;
 };
 
 struct TimeoutNow {
@@ -329,8 +376,8 @@ struct ForwardOk {
   bool operator==(const ForwardOk&) const = default;
 };
 
-using Peer = std::variant<PeerInit, PeerInitOk, Vote, VoteOk, Replication, ReplicationOk, TimeoutNow, Forward,
-                          ForwardOk, Error>;
+using Peer = std::variant<PeerInit, PeerInitOk, Vote, VoteOk, Replication, ReplicationOk, TimeoutNow, Snapshot,
+                          SnapshotOk, Forward, ForwardOk, Error>;
 
 // ---- JSON ----------------------------------------------------------------------------------------------
 

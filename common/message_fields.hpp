@@ -61,6 +61,14 @@ inline constexpr std::string_view type_name<Get> = "GET";
 template <>
 inline constexpr std::string_view type_name<Status> = "STATUS";
 template <>
+inline constexpr std::string_view type_name<Backup> = "BACKUP";
+template <>
+inline constexpr std::string_view type_name<BackupOk> = "BACKUP_OK";
+template <>
+inline constexpr std::string_view type_name<Snapshot> = "SNAPSHOT";
+template <>
+inline constexpr std::string_view type_name<SnapshotOk> = "SNAPSHOT_OK";
+template <>
 inline constexpr std::string_view type_name<InitOk> = "INIT_OK";
 template <>
 inline constexpr std::string_view type_name<PutOk> = "PUT_OK";
@@ -164,6 +172,13 @@ void describe(Visitor& v, Is<Get> auto& m) {
 template <class Visitor>
 void describe(Visitor&, Is<Status> auto&) {}
 
+template <class Visitor>
+void describe(Visitor& v, Is<Backup> auto& m) {
+  v.optional("ts", m.ts);
+  v.optional("snapshot", m.snapshot);
+  v.optional("offset", m.offset);
+}
+
 // ---- Answers -------------------------------------------------------------------------------------------
 
 template <class Visitor>
@@ -234,6 +249,9 @@ void describe(Visitor& v, Is<StatusOk> auto& m) {
   v.standard("snapshot", m.snapshot);
   v.standard("keys", m.keys);
   v.standard("bytes", m.bytes);
+  v.standard("quota", m.quota);
+  v.standard("full", m.full);
+  v.standard("digest", m.digest);
   v.standard("waiting", m.waiting);
   v.standard("connections", m.connections);
   v.standard("uptime_ms", m.uptime_ms);
@@ -243,6 +261,15 @@ void describe(Visitor& v, Is<StatusOk> auto& m) {
   } else {
     v.optional("peers", m.peers);
   }
+}
+
+template <class Visitor>
+void describe(Visitor& v, Is<BackupOk> auto& m) {
+  v.required("snapshot", m.snapshot);
+  v.required("offset", m.offset);
+  v.required("size", m.size);
+  v.value(m.bytes);
+  v.standard("node", m.node);
 }
 
 template <class Visitor>
@@ -348,6 +375,27 @@ void describe(Visitor& v, Is<ReplicationOk> auto& m) {
   v.optional("rejected", m.rejected);
   v.optional("hint_index", m.hint_index);
   v.optional("hint_term", m.hint_term);
+  v.optional("wants_snapshot", m.wants_snapshot);
+  v.optional("full", m.full);
+}
+
+template <class Visitor>
+void describe(Visitor& v, Is<Snapshot> auto& m) {
+  v.required("term", m.term);
+  v.required("leader", m.leader);
+  v.required("index", m.index);
+  v.required("index_term", m.index_term);
+  v.required("offset", m.offset);
+  v.required("size", m.size);
+  v.value(m.bytes);
+}
+
+template <class Visitor>
+void describe(Visitor& v, Is<SnapshotOk> auto& m) {
+  v.required("term", m.term);
+  v.required("index", m.index);
+  v.required("offset", m.offset);
+  v.optional("damaged", m.damaged);
 }
 
 template <class Visitor>

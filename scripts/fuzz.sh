@@ -3,13 +3,14 @@
 #   scripts/fuzz.sh                            all targets, 60 seconds each, one after the other
 #   scripts/fuzz.sh --seconds 600 message wal  these two
 # Each starts from tests/fuzz/corpus/TARGET and what it found before. What it finds is kept in build/fuzz/TARGET:
-# new inputs in corpus/, those that break a promise beside it. Targets: command, frame, message, wal, wal_forged.
+# new inputs in corpus/, those that break a promise beside it. Targets: command, frame, message, snapshot,
+# wal, wal_forged.
 # Exit status: 0 if nothing was found, 1 if something was or the build failed, 77 without clang++-19.
 set -euo pipefail
 self=$(readlink -f "${BASH_SOURCE[0]}")
 cd "$(dirname "$self")/.."
 
-known=(command frame message wal wal_forged)
+known=(command frame message snapshot wal wal_forged)
 binaries=build/clang/tests/fuzz
 seconds=60
 targets=()
@@ -23,7 +24,7 @@ misuse() { status=2 fail "$*"; }
 
 while [[ $# -gt 0 ]]; do
   case $1 in
-    -h | --help) sed -n '2,7s/^# //p' "$self"; exit 0 ;;
+    -h | --help) sed -n '2,8s/^# //p' "$self"; exit 0 ;;
     --seconds)
       [[ ${2:-} =~ ^[1-9][0-9]{0,5}$ ]] || misuse "--seconds takes a whole number from 1 on, not '${2:-}'"
       seconds=$2

@@ -29,6 +29,9 @@ struct ServerConfig {
   std::chrono::milliseconds heartbeat_interval{100};
   std::chrono::milliseconds election_timeout{1000};
   std::chrono::milliseconds delay_replication{0};
+  std::uint64_t snapshot_every = 100'000;  // entries
+  std::uint64_t quota = 2ull << 30;        // bytes of keys and values; 0: no limit
+  std::string restore;                     // a backup's file to begin from; empty: none
   std::uint64_t max_value = 1 << 20;
   std::uint64_t max_connections = 10'000;
   LogOptions log;

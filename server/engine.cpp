@@ -13,12 +13,18 @@ constexpr std::uint64_t look_for_room_ticks = 1000 / tick_ms;
 
 }  // namespace
 
-Engine::Engine(asio::io_context& loop, std::unique_ptr<Replica> replica, std::unique_ptr<Wal> wal)
-    : loop_(loop), replica_(std::move(replica)), wal_(std::move(wal)), ticker_(loop) {
+Engine::Engine(asio::io_context& loop, std::unique_ptr<Replica> replica, std::unique_ptr<Wal> wal,
+               std::unique_ptr<Snapshots> snapshots)
+    : loop_(loop),
+      replica_(std::move(replica)),
+      wal_(std::move(wal)),
+      snapshots_(std::move(snapshots)),
+      ticker_(loop) {
   note_room(wal_->has_spare());
 }
 
 Engine::~Engine() {
+  snapshot_disk_.join();
   disk_.join();
 }
 
@@ -75,7 +81,8 @@ void Engine::flush() {
                                                               : spdlog::level::info;
     spdlog::log(level, "{}", notice.text);
   }
-  if (effects.write) start_write(std::move(*effects.write));
+  if (effects.write) start_write(std::make_shared<const raft::Write>(std::move(*effects.write)));
+  for (SnapshotTask& task : effects.snapshot_tasks) start_snapshot_task(std::move(task));
   for (PeerMessage& message : effects.send) peers_->deliver(std::move(message));
   peers_->flush();
   for (ClientAnswer& answer : effects.answers) clients_->deliver(std::move(answer));
@@ -83,35 +90,72 @@ void Engine::flush() {
   if (replica_->has_more()) poke();
 }
 
-void Engine::start_write(raft::Write write) {
+void Engine::start_write(std::shared_ptr<const raft::Write> write) {
   asio::post(disk_, [this, write = std::move(write)] {
     std::exception_ptr error;
+    bool waits = false;
     try {
-      wal_->append(write);
+      wal_->append(*write);
+    } catch (const WalFull&) {
+      waits = true;
     } catch (...) {
       error = std::current_exception();
     }
-    const bool has_room = !error && wal_->has_spare();
-    asio::post(loop_, [this, id = write.id, error, has_room] { on_written(id, error, has_room); });
+    const bool has_room = !error && !waits && wal_->has_spare();
+    asio::post(loop_, [this, write, error, waits, has_room] {
+      if (waits) {
+        // Not an error: nothing was written, and it is tried again until there is room.
+        waiting_write_ = write;
+        note_room(false);
+      } else {
+        on_written(write->id, error, has_room);
+      }
+    });
   });
 }
 
 void Engine::on_written(std::uint64_t write_id, std::exception_ptr error, bool has_room) {
-  if (stopped_) return;
-  if (error) {
-    try {
-      std::rethrow_exception(error);
-    } catch (const std::exception& failure) {
-      fail(failure.what());
-    }
-    return;
-  }
+  if (stopped_ || has_failed(error)) return;
   note_room(has_room);
   replica_->written(write_id);
   poke();
 }
 
+// A disk error is final.
+bool Engine::has_failed(std::exception_ptr error) {
+  if (!error) return false;
+  try {
+    std::rethrow_exception(error);
+  } catch (const std::exception& failure) {
+    fail(failure.what());
+  }
+  return true;
+}
+
+void Engine::start_snapshot_task(SnapshotTask task) {
+  auto shared = std::make_shared<SnapshotTask>(std::move(task));
+  asio::post(snapshot_disk_, [this, shared = std::move(shared)] {
+    std::exception_ptr error;
+    auto result = std::make_shared<std::optional<SnapshotResult>>();
+    try {
+      *result = snapshots_->perform(std::move(*shared));
+    } catch (...) {
+      error = std::current_exception();
+    }
+    if (!error && !*result) return;
+    asio::post(loop_, [this, error, result] {
+      if (stopped_ || has_failed(error)) return;
+      replica_->snapshot_done(std::move(**result));
+      poke();
+    });
+  });
+}
+
 void Engine::look_for_room() {
+  if (waiting_write_) {
+    start_write(std::exchange(waiting_write_, nullptr));
+    return;
+  }
   asio::post(disk_, [this] {
     std::exception_ptr error;
     bool has_room = false;
@@ -121,11 +165,7 @@ void Engine::look_for_room() {
       error = std::current_exception();
     }
     asio::post(loop_, [this, error, has_room] {
-      if (error) {
-        on_written(0, error, false);
-      } else {
-        note_room(has_room);
-      }
+      if (!stopped_ && !has_failed(error)) note_room(has_room);
     });
   });
 }
@@ -151,6 +191,7 @@ void Engine::fail(const std::string& text) {
 void Engine::shut_down() {
   stopped_ = true;
   ticker_.cancel();
+  snapshot_disk_.join();
   disk_.join();
 }
 

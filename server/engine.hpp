@@ -3,7 +3,8 @@
 // Inputs go straight to replica(), followed by poke(); once a turn of the loop, after all that was ready, the
 // engine takes the effects, starts the disk write and hands messages and answers to the two outlets, which
 // gather them and write once. The engine owns the replica, the log and the disk thread; the outlets (Peers,
-// Sessions) outlive its last turn. Everything but Wal::append runs on the loop's thread.
+// Sessions) outlive its last turn. Everything runs on the loop's thread but the log's appends, and what is done
+// with snapshots' files, which has a thread of its own, so that the log does not wait for it.
 #pragma once
 
 #include <asio/io_context.hpp>
@@ -14,6 +15,7 @@
 #include <memory>
 
 #include "server/replica.hpp"
+#include "server/snapshots.hpp"
 #include "server/wal.hpp"
 
 namespace kv {
@@ -36,7 +38,8 @@ class ClientOutlet {
 
 class Engine {
  public:
-  Engine(asio::io_context& loop, std::unique_ptr<Replica> replica, std::unique_ptr<Wal> wal);
+  Engine(asio::io_context& loop, std::unique_ptr<Replica> replica, std::unique_ptr<Wal> wal,
+         std::unique_ptr<Snapshots> snapshots);
   ~Engine();
 
   // Must be called before the first turn. A disk error is handed to `on_fatal` and the engine does nothing more.
@@ -53,8 +56,10 @@ class Engine {
 
  private:
   void tick();
-  void start_write(raft::Write write);
+  void start_write(std::shared_ptr<const raft::Write> write);
   void on_written(std::uint64_t write_id, std::exception_ptr error, bool has_room);
+  void start_snapshot_task(SnapshotTask task);
+  bool has_failed(std::exception_ptr error);
   void look_for_room();
   void note_room(bool has_room);
   void fail(const std::string& text);
@@ -62,6 +67,7 @@ class Engine {
   asio::io_context& loop_;
   std::unique_ptr<Replica> replica_;
   std::unique_ptr<Wal> wal_;
+  std::unique_ptr<Snapshots> snapshots_;
   PeerOutlet* peers_ = nullptr;
   ClientOutlet* clients_ = nullptr;
   std::function<void(const std::string&)> on_fatal_;
@@ -69,8 +75,11 @@ class Engine {
   bool poked_ = false;
   bool stopped_ = false;
   bool has_room_ = true;
+  std::shared_ptr<const raft::Write> waiting_write_;  // for room on the disk
   std::uint64_t ticks_without_room_ = 0;
-  asio::thread_pool disk_{1};  // last: joined before the log it uses goes away
+  // Last: joined before what they use goes away.
+  asio::thread_pool disk_{1};
+  asio::thread_pool snapshot_disk_{1};
 };
 
 }  // namespace kv

@@ -4,6 +4,7 @@
 #include <sys/resource.h>
 #include <systemd/sd-daemon.h>
 
+#include <algorithm>
 #include <asio/io_context.hpp>
 #include <asio/ip/tcp.hpp>
 #include <asio/signal_set.hpp>
@@ -23,13 +24,16 @@
 #include "server/engine.hpp"
 #include "server/file.hpp"
 #include "server/peers.hpp"
+#include "server/recovery.hpp"
 #include "server/session.hpp"
-#include "server/wal.hpp"
 
 namespace kv {
 namespace {
 
 constexpr auto stop_time = std::chrono::seconds(4);  // for what is under way when a signal asks to stop
+constexpr std::uint64_t max_segment_bytes = 64 << 20;
+constexpr std::uint64_t least_snapshot_log_bytes = 4 << 20;
+constexpr std::uint64_t most_snapshot_log_bytes = 256 << 20;
 constexpr auto drain_time = std::chrono::milliseconds(500);
 
 // Why the server cannot start, for a person.
@@ -80,11 +84,16 @@ std::unique_ptr<Directory> open_data(const std::string& path) {
   }
 }
 
-// The members that the log names last, of what is known to be committed, or first; nullopt if it has not begun.
-std::optional<command::Members> members_of(const Wal::Recovered& recovered) {
-  std::optional<command::Members> members;
-  for (const raft::Entry& entry : recovered.entries) {
-    if (!entry.command || (members && entry.index > recovered.commit)) continue;
+// The members that are known: as the log names them last, of what is known to be committed, or first, or as the
+// snapshot has them; nullopt if the cluster has not begun.
+std::optional<command::Members> members_of(const ReplicaRestored& restored) {
+  std::optional<command::Members> members = restored.store->members();
+  if (restored.context) {
+    const auto command = command::decode(*restored.context);
+    if (const auto* found = command ? std::get_if<command::Members>(&*command) : nullptr) members = *found;
+  }
+  for (const raft::Entry& entry : restored.entries) {
+    if (!entry.command || (members && entry.index > restored.commit)) continue;
     const auto command = command::decode(*entry.command);
     if (const auto* found = command ? std::get_if<command::Members>(&*command) : nullptr) members = *found;
   }
@@ -92,9 +101,9 @@ std::optional<command::Members> members_of(const Wal::Recovered& recovered) {
 }
 
 // Where every member's servers' listener is: as --cluster says, else as the log remembers.
-std::map<std::string, Address> cluster_of(const ServerConfig& config, const Wal::Recovered& recovered) {
+std::map<std::string, Address> cluster_of(const ServerConfig& config, const ReplicaRestored& restored) {
   std::map<std::string, Address> cluster = config.cluster;
-  if (const auto members = members_of(recovered)) {
+  if (const auto members = members_of(restored)) {
     std::map<std::string, Address> remembered;
     for (const auto& member : members->members) {
       auto address = parse_address(member.peer_address);
@@ -126,17 +135,22 @@ void raise_open_files_limit() {
   setrlimit(RLIMIT_NOFILE, &limit);
 }
 
-void log_recovery(const Wal::Recovered& recovered, std::size_t entries, const std::string& path,
+void log_recovery(const Recovered& recovered, std::size_t entries, const std::string& path,
                   std::chrono::milliseconds took) {
+  for (const std::string& warning : recovered.warnings) spdlog::warn("{}", warning);
   if (recovered.fresh) {
     spdlog::info("new data directory {}", path);
     return;
   }
-  spdlog::info("read {} entries, {} in {} segments of {} in {}", entries, format_size(recovered.bytes),
-               recovered.segments, path, format_duration(took));
-  if (recovered.torn_bytes > 0) {
-    spdlog::warn("cut off {} bytes at {}: the torn end of a write that was never confirmed", recovered.torn_bytes,
-                 recovered.torn_where);
+  const std::string snapshot = recovered.snapshot_bytes == 0
+                                   ? std::string("no snapshot")
+                                   : "the snapshot of " + std::to_string(recovered.replica.stored.index.value) +
+                                         " (" + format_size(recovered.snapshot_bytes) + ")";
+  spdlog::info("read {} and {} entries behind it ({} in {} segments) of {} in {}", snapshot, entries,
+               format_size(recovered.log.bytes), recovered.log.segments, path, format_duration(took));
+  if (recovered.log.torn_bytes > 0) {
+    spdlog::warn("cut off {} bytes at {}: the torn end of a write that was never confirmed",
+                 recovered.log.torn_bytes, recovered.log.torn_where);
   }
 }
 
@@ -146,18 +160,20 @@ class Server {
     directory_ = open_data(config.data_dir);
     asio::ip::tcp::acceptor clients = take_port(loop_, config.listen, "--listen");
     const auto begin = std::chrono::steady_clock::now();
-    Wal::Recovered recovered;
-    auto wal = std::make_unique<Wal>(*directory_, WalOptions{}, new_uuid(), recovered);
-    std::map<std::string, Address> cluster = cluster_of(config, recovered);
+    WalOptions options;
+    options.max_segment_bytes = max_segment_bytes;
+    Recovered recovered = recover(*directory_, options, SnapshotOptions{}, new_uuid());
+    std::map<std::string, Address> cluster = cluster_of(config, recovered.replica);
     std::optional<asio::ip::tcp::acceptor> peers;
     if (cluster.size() > 1 || config.peer_listen_given)
       peers = take_port(loop_, config.peer_listen, "--peer-listen");
     const command::Member self = describe_self(recovered.identity, cluster, clients, peers);
-    const std::size_t entries = recovered.entries.size();
-    auto replica = make_replica(self, cluster, recovered);
+    const std::size_t entries = recovered.replica.entries.size();
+    auto replica = make_replica(self, cluster, std::move(recovered.replica));
     const auto took = std::chrono::steady_clock::now() - begin;
     log_recovery(recovered, entries, config.data_dir, std::chrono::duration_cast<std::chrono::milliseconds>(took));
-    engine_ = std::make_unique<Engine>(loop_, std::move(replica), std::move(wal));
+    engine_ = std::make_unique<Engine>(loop_, std::move(replica), std::move(recovered.wal),
+                                       std::move(recovered.snapshots));
     std::map<std::string, Address> others = cluster;
     others.erase(config.name);
     listen_text_ = self.client_address + (peers ? ", servers on " + self.peer_address : "");
@@ -209,7 +225,7 @@ class Server {
   }
 
   std::unique_ptr<Replica> make_replica(const command::Member& self, const std::map<std::string, Address>& cluster,
-                                        Wal::Recovered& recovered) const {
+                                        ReplicaRestored restored) const {
     const auto ticks = [](std::chrono::milliseconds time) {
       return static_cast<std::uint32_t>((time.count() + static_cast<long>(tick_ms) - 1) /
                                         static_cast<long>(tick_ms));
@@ -223,10 +239,13 @@ class Server {
     replica.heartbeat_ticks = ticks(config_.heartbeat_interval);
     replica.election_ticks = ticks(config_.election_timeout);
     replica.delay_ticks = ticks(config_.delay_replication);
+    replica.snapshot_every = config_.snapshot_every;
+    replica.quota = config_.quota;
+    // A share of the quota, within what is well in memory.
+    replica.snapshot_log_bytes = std::clamp(config_.quota / 32, least_snapshot_log_bytes, most_snapshot_log_bytes);
     std::random_device random;
     replica.seed = (static_cast<std::uint64_t>(random()) << 32) | random();
-    return std::make_unique<Replica>(
-        std::move(replica), ReplicaRestored{recovered.hard_state, std::move(recovered.entries), recovered.commit});
+    return std::make_unique<Replica>(std::move(replica), std::move(restored));
   }
 
   void wait_for_signal() {

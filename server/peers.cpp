@@ -8,6 +8,7 @@
 #include <asio/use_awaitable.hpp>
 #include <utility>
 
+#include "common/overloaded.hpp"
 #include "common/text.hpp"
 #include "server/request_log.hpp"
 #include "server/translate.hpp"
@@ -55,14 +56,18 @@ class Deadline {
   std::shared_ptr<asio::steady_timer> timer_;
 };
 
+// What the replica takes as it is on the wire, and not as a message of the core.
+template <class M>
+bool take_over(message::Peer& message, PeerMessage& out) {
+  auto* body = std::get_if<M>(&message);
+  if (body) out.body = std::move(*body);
+  return body != nullptr;
+}
+
 std::optional<PeerMessage> to_peer_message(const std::string& node, message::Peer message) {
   PeerMessage out{raft::NodeId(node), {}};
-  if (auto* forward = std::get_if<message::Forward>(&message)) {
-    out.body = std::move(*forward);
-    return out;
-  }
-  if (auto* answer = std::get_if<message::ForwardOk>(&message)) {
-    out.body = std::move(*answer);
+  if (take_over<message::Forward>(message, out) || take_over<message::ForwardOk>(message, out) ||
+      take_over<message::Snapshot>(message, out) || take_over<message::SnapshotOk>(message, out)) {
     return out;
   }
   std::optional<raft::Message> raft_message = from_wire(std::move(message));
@@ -72,9 +77,9 @@ std::optional<PeerMessage> to_peer_message(const std::string& node, message::Pee
 }
 
 message::Peer to_wire_message(PeerMessage message) {
-  if (auto* forward = std::get_if<message::Forward>(&message.body)) return std::move(*forward);
-  if (auto* answer = std::get_if<message::ForwardOk>(&message.body)) return std::move(*answer);
-  return to_wire(std::get<raft::Message>(message.body));
+  return std::visit(
+      Overloaded{[](raft::Message& m) { return to_wire(m); }, [](auto& m) { return message::Peer(std::move(m)); }},
+      message.body);
 }
 
 }  // namespace

@@ -44,6 +44,13 @@ std::string_view name_of(raft::Role role) {
   return "";
 }
 
+std::string hexadecimal(std::uint64_t number) {
+  std::string text(16, '0');
+  for (auto digit = text.rbegin(); digit != text.rend(); ++digit, number >>= 4)
+    *digit = "0123456789abcdef"[number & 15];
+  return text;
+}
+
 command::Command decode_entry(const raft::Entry& entry) {
   std::optional<command::Command> command = command::decode(*entry.command);
   if (!command) {
@@ -57,6 +64,7 @@ command::Command decode_entry(const raft::Entry& entry) {
 
 bool is_answer(const PeerMessage& message) {
   if (std::holds_alternative<message::ForwardOk>(message.body)) return true;
+  if (std::holds_alternative<message::SnapshotOk>(message.body)) return true;
   const auto* raft_message = std::get_if<raft::Message>(&message.body);
   return raft_message && (std::holds_alternative<raft::VoteReply>(*raft_message) ||
                           std::holds_alternative<raft::AppendReply>(*raft_message));
@@ -65,9 +73,18 @@ bool is_answer(const PeerMessage& message) {
 Replica::Replica(ReplicaConfig config, ReplicaRestored restored)
     : config_(std::move(config)),
       roster_(config_.self, config_.names, config_.new_cluster),
-      raft_(raft_config(config_), {std::move(restored.hard_state), {}, restored.entries, restored.commit}),
-      store_(config_.sessions_kept),
-      next_number_((config_.seed >> 12) + 1) {
+      raft_(raft_config(config_), {std::move(restored.hard_state), restored.base, restored.entries, restored.commit,
+                                   std::move(restored.mark_due), restored.lacks_state}),
+      store_(restored.store ? std::move(restored.store) : std::make_unique<Store>(config_.sessions_kept)),
+      next_number_((config_.seed >> 12) + 1),
+      applied_(restored.stored.index),
+      applied_term_(restored.stored.term),
+      snapshot_(restored.stored) {
+  if (store_->members()) roster_.bind(*store_->members());
+  if (restored.context) {
+    const std::optional<command::Command> command = command::decode(*restored.context);
+    if (const auto* members = command ? std::get_if<command::Members>(&*command) : nullptr) roster_.bind(*members);
+  }
   for (const raft::Entry& entry : restored.entries) {
     const bool binds = entry.index == raft::Index(1) || entry.index <= restored.commit;
     if (!binds || !entry.command) continue;
@@ -101,6 +118,9 @@ void Replica::tick() {
                                              : nullptr);
   raft_.tick();
   if (now_ >= next_deadline_) expire();
+  look_at_room();
+  feed_snapshots();
+  if (!waiting_backups_.empty()) serve_backups();
   if (question_ && now_ - question_->tick >= config_.election_ticks) ask_leader_again();
   if (raft_.leads()) {
     keep_members_current();
@@ -133,6 +153,8 @@ void Replica::request(ClientId client, message::Request request) {
     write(client, request, std::move(*del));
   } else if (auto* asked = std::get_if<message::Get>(&request.body)) {
     get(client, request, std::move(*asked));
+  } else if (const auto* wanted = std::get_if<message::Backup>(&request.body)) {
+    backup(client, request, *wanted);
   } else {
     answer(client, request.id, status());
   }
@@ -142,8 +164,10 @@ void Replica::client_gone(ClientId client) {
   const auto found = clients_.find(client);
   if (found != clients_.end()) {
     for (const ParkKey& key : found->second.parked) parked_.erase(key);
+    if (found->second.backup) want(snapshot_task::Release{{"", client}});
     clients_.erase(found);
   }
+  std::erase_if(waiting_backups_, [&](const WaitingBackup& waiting) { return waiting.client == client; });
   std::erase_if(waiting_inits_, [&](const WaitingInit& waiting) { return waiting.client == client; });
   for (auto* reads : {&unplaced_, &asked_raft_, &asked_leader_}) {
     std::erase_if(*reads, [&](const auto& item) {
@@ -165,6 +189,10 @@ bool Replica::receive(PeerMessage message, const std::string& identity) {
     raft_.receive(message.peer, *raft_message);
   } else if (auto* forward = std::get_if<message::Forward>(&message.body)) {
     receive_forward(message.peer, *forward);
+  } else if (auto* part = std::get_if<message::Snapshot>(&message.body)) {
+    receive_snapshot(message.peer, *part);
+  } else if (auto* part_ok = std::get_if<message::SnapshotOk>(&message.body)) {
+    receive_snapshot_ok(message.peer, *part_ok);
   } else {
     receive_forward_ok(message.peer, std::get<message::ForwardOk>(message.body));
   }
@@ -179,6 +207,7 @@ void Replica::link_up(const message::PeerInitOk& answer) {
 void Replica::link_down(const std::string& node) {
   roster_.lost(node);
   raft_.link_changed(raft::NodeId(node));
+  stop_sending(node);
   fail_forwarded_to(node);
   if (question_ && question_->to.name == node) ask_leader_again();
 }
@@ -204,6 +233,10 @@ void Replica::stop() {
     refuse(waiting.client, waiting.id, message::Code::shutting_down, text);
   }
   waiting_inits_.clear();
+  for (const WaitingBackup& waiting : waiting_backups_) {
+    refuse(waiting.client, waiting.id, message::Code::shutting_down, text);
+  }
+  waiting_backups_.clear();
   for (auto& [id, client] : clients_) client.parked.clear();
   keep_preferred_leader();
 }
@@ -244,6 +277,7 @@ Effects Replica::take_effects() {
     absorb(std::move(output));
     apply_due();
   }
+  keep_saving();
   pending_answer_bytes_ = 0;
   return std::exchange(effects_, {});
 }
@@ -328,14 +362,16 @@ void Replica::apply_due() {
 
 void Replica::apply(const raft::Entry& entry) {
   invariant(entry.index == applied_.next(), "entries are applied in order, each once");
+  log_bytes_since_snapshot_ += entry.bytes();
   if (entry.command) {
     const command::Command command = decode_entry(entry);
-    const Applied applied = store_.apply(entry.index.value, command);
+    const Applied applied = store_->apply(entry.index.value, command);
     settle_writes(entry, &command, &applied.outcome);
   } else {
     settle_writes(entry, nullptr, nullptr);
   }
   applied_ = entry.index;
+  applied_term_ = entry.term;
 }
 
 void Replica::answer(ClientId client, std::uint64_t id, decltype(message::Answer::body) body) {
@@ -359,6 +395,7 @@ void Replica::expire() {
   next_deadline_ = UINT64_MAX;  // what stays open says anew when it ends
   expire_writes();
   expire_reads();
+  expire_backups();
   std::erase_if(waiting_inits_, [this](const WaitingInit& waiting) {
     if (waiting.deadline > now_) {
       expect(waiting.deadline);
@@ -375,7 +412,8 @@ void Replica::expire() {
 }
 
 std::size_t Replica::open_requests() const {
-  return queued_.size() + proposed_.size() + forwarded_.size() + waiting_reads() + waiting_inits_.size();
+  return queued_.size() + proposed_.size() + forwarded_.size() + waiting_reads() + waiting_inits_.size() +
+         waiting_backups_.size();
 }
 
 // ---- What can be seen of it
@@ -391,9 +429,12 @@ message::StatusOk Replica::status() const {
   status.applied = applied_.value;
   status.log_first = raft_.log().first_index().value;
   status.log_last = raft_.log().last_index().value;
-  status.snapshot = raft_.log().base_index().value;
-  status.keys = store_.keys();
-  status.bytes = store_.bytes();
+  status.snapshot = snapshot_.index.value;
+  status.keys = store_->keys();
+  status.bytes = store_->bytes();
+  status.quota = config_.quota;
+  status.full = !may_add() || (config_.quota != 0 && store_->bytes() >= config_.quota);
+  status.digest = hexadecimal(store_->content_digest());
   status.waiting = waiting_reads();
   for (const std::string& name : roster_.names()) {
     const raft::Progress* progress = raft_.progress_of(raft::NodeId(name));

@@ -9,12 +9,13 @@
 // then, once a turn of the loop:  Effects effects = replica.take_effects();
 //
 // Files: replica.cpp inputs, effects and applying; replica_writes.cpp and replica_reads.cpp what clients ask;
-// replica_members.cpp who belongs to the cluster and who leads it.
+// replica_snapshots.cpp snapshots and backups; replica_members.cpp who belongs to the cluster and who leads it.
 #pragma once
 
 #include <cstdint>
 #include <deque>
 #include <map>
+#include <memory>
 #include <optional>
 #include <set>
 #include <string>
@@ -27,6 +28,7 @@
 #include "server/command.hpp"
 #include "server/raft/raft.hpp"
 #include "server/roster.hpp"
+#include "server/snapshot_task.hpp"
 #include "server/store.hpp"
 #include "server/translate.hpp"
 
@@ -39,7 +41,7 @@ using ClientId = std::uint64_t;
 
 struct PeerMessage {
   raft::NodeId peer;  // to whom, or from whom
-  std::variant<raft::Message, message::Forward, message::ForwardOk> body;
+  std::variant<raft::Message, message::Forward, message::ForwardOk, message::Snapshot, message::SnapshotOk> body;
 };
 
 // Whether it answers one of the receiver's, which dialled the connection it comes by; the others ask something of
@@ -59,9 +61,11 @@ struct Notice {
 };
 
 // All that the outside must do. `write` goes to the disk thread, whose end is told with written(); messages
-// that must wait for it stay in the replica until then.
+// that must wait for it stay in the replica until then. `snapshot_tasks` are performed in their order, and each
+// result is given to snapshot_done().
 struct Effects {
   std::optional<raft::Write> write;
+  std::vector<SnapshotTask> snapshot_tasks;
   std::vector<PeerMessage> send;
   std::vector<ClientAnswer> answers;
   std::vector<Notice> notices;
@@ -71,6 +75,11 @@ struct ReplicaLimits {
   std::size_t parked_reads = 100'000;
   std::size_t open_writes = 100'000;
   std::size_t open_write_bytes = 128 << 20;  // of keys and values, until they are answered
+  std::size_t log_bytes = 512 << 20;         // in memory; where snapshots cannot keep up, writes are refused
+  // Of what a snapshot holds, so much of the log stays in memory, for followers that are only a little behind.
+  std::uint64_t kept_entries = 10'000;
+  std::size_t kept_bytes = 8 << 20;
+  std::size_t backups = 16;  // clients that read one
 };
 
 struct ReplicaConfig {
@@ -81,7 +90,11 @@ struct ReplicaConfig {
   std::string preferred_leader;    // empty: none
   std::uint32_t heartbeat_ticks = 10;
   std::uint32_t election_ticks = 100;
-  std::uint32_t delay_ticks = 0;  // --delay-replication
+  std::uint32_t delay_ticks = 0;                // --delay-replication
+  std::uint64_t snapshot_every = 100'000;       // entries applied; then a snapshot is taken
+  std::size_t snapshot_log_bytes = 64 << 20;    // or so much log, if that comes first
+  std::size_t snapshot_piece_bytes = 64 << 10;  // of the walk through the state, a turn
+  std::uint64_t quota = 0;                      // the most bytes of keys and values; 0: no limit
   std::uint64_t seed = 0;
   ReplicaLimits limits;
   raft::Limits raft_limits;
@@ -92,8 +105,14 @@ struct ReplicaConfig {
 // What the disk gave back at start.
 struct ReplicaRestored {
   raft::HardState hard_state;
-  std::vector<raft::Entry> entries;
+  std::vector<raft::Entry> entries;  // behind `base`
   raft::Index commit;
+  raft::Position base = {};                // of the log
+  std::unique_ptr<Store> store = nullptr;  // the state at `stored`, which is the base, unless ...
+  raft::Position stored = {};
+  bool lacks_state = false;         // ... what is between the two has been lost: see raft::Restored
+  raft::Payload context = nullptr;  // then: the members
+  std::optional<raft::SnapshotMark> mark_due = std::nullopt;
 };
 
 class Replica {
@@ -115,8 +134,9 @@ class Replica {
   void link_up(const message::PeerInitOk& answer);
   void link_down(const std::string& node);
   void written(std::uint64_t write_id);
+  void snapshot_done(SnapshotResult result);
   // Whether the disk has room left for more than what must not fail. Without it writes that add get NO_SPACE.
-  void disk_has_room(bool has_room) { disk_has_room_ = has_room; }
+  void disk_has_room(bool has_room);
   // Begins to stop: new requests get SHUTTING_DOWN, what is under way ends, leadership is handed over.
   void stop();
   // Answers everything that is still open, as truthfully as is possible now. After this only destruction.
@@ -128,7 +148,8 @@ class Replica {
 
   const Roster& roster() const { return roster_; }
   const raft::Raft& raft() const { return raft_; }
-  const Store& store() const { return store_; }
+  const Store& store() const { return *store_; }
+  raft::Position snapshot() const { return snapshot_; }  // the newest that is durable
   std::uint64_t applied() const { return applied_.value; }
   // After stop(): nothing is under way any more and somebody else may lead.
   bool is_quiet() const;
@@ -183,6 +204,7 @@ class Replica {
     raft::Payload command;
     std::uint64_t deadline = 0;
     OpenBytes open;
+    OpenBytes growth;  // that the data will have of it
   };
   // A write that another server has been asked to propose.
   struct ForwardedWrite {
@@ -215,6 +237,28 @@ class Replica {
   struct Client {
     std::uint64_t last_routed = 0;  // order of the last write that left the queue
     std::set<ParkKey> parked;
+    std::optional<raft::Position> backup;  // the snapshot that it reads
+  };
+  // A client that asked for the state of now, and gets it when a snapshot holds it.
+  struct WaitingBackup {
+    ClientId client = 0;
+    std::uint64_t id = 0;
+    std::uint64_t least = 0;  // position
+    std::uint64_t deadline = 0;
+  };
+  // A snapshot of this server's state that is being written.
+  struct Saving {
+    raft::Position position;
+    raft::Payload context;
+    std::uint64_t since = 0;  // tick
+    bool begun = false;
+    bool waits = false;  // for the disk
+  };
+  // A snapshot on its way to a follower.
+  struct Sending {
+    raft::Position position;
+    std::uint64_t offset = 0;
+    std::uint64_t since = 0;  // tick
   };
 
   // replica.cpp
@@ -257,6 +301,30 @@ class Replica {
   void fail_forwarded_to(const std::string& node);
   void expire_writes();
 
+  bool may_add() const;
+  std::uint64_t growth_of(const message::Put& put) const;
+  void look_at_room();
+
+  // replica_snapshots.cpp
+  void want(SnapshotTask task);
+  bool snapshot_is_due() const;
+  void keep_saving();
+  void on_done(snapshot_result::Saved& saved);
+  void on_done(snapshot_result::NotSaved& not_saved);
+  void on_done(snapshot_result::Piece& piece);
+  void on_done(snapshot_result::Received& received);
+  void on_done(snapshot_result::MadeRoom& made_room);
+  raft::Index forgettable() const;
+  void feed_snapshots();
+  void read_next(const std::string& peer, Sending& sending);
+  void stop_sending(const std::string& peer);
+  void receive_snapshot(const raft::NodeId& from, message::Snapshot& part);
+  void receive_snapshot_ok(const raft::NodeId& from, const message::SnapshotOk& answer);
+  void install(raft::Position position, std::unique_ptr<Store> store);
+  void backup(ClientId client, message::Request& request, const message::Backup& asked);
+  void serve_backups();
+  void expire_backups();
+
   // replica_reads.cpp
   void get(ClientId client, message::Request& request, message::Get get);
   void get_session(ParkedRead read);
@@ -278,12 +346,14 @@ class Replica {
   ReplicaConfig config_;
   Roster roster_;
   raft::Raft raft_;
-  Store store_;
+  std::unique_ptr<Store> store_;
   std::uint64_t now_ = 0;                     // ticks
   std::uint64_t next_deadline_ = UINT64_MAX;  // no open request ends before this tick
   std::uint64_t next_number_ = 1;
   bool stopping_ = false;
   bool disk_has_room_ = true;
+  bool majority_has_room_ = true;  // as far as the leader knows
+  bool quota_warned_ = false;
 
   // Applying.
   struct Due {
@@ -292,10 +362,23 @@ class Replica {
   };
   std::deque<Due> to_apply_;
   raft::Index applied_;
+  raft::Term applied_term_;
   bool members_proposed_ = false;
+
+  // Snapshots.
+  raft::Position snapshot_;
+  std::size_t log_bytes_since_snapshot_ = 0;
+  bool snapshot_wanted_ = false;          // by a follower or for a backup
+  bool snapshot_is_bad_ = false;          // a follower has found the newest damaged
+  std::uint64_t next_snapshot_tick_ = 0;  // not before
+  std::optional<Saving> saving_;
+  std::map<std::string, Sending> sending_;  // by peer
+  bool receiving_ = false;                  // a part is on its way to the disk
+  std::vector<WaitingBackup> waiting_backups_;
 
   // Writes.
   std::size_t open_write_bytes_ = 0;  // before those that are counted in it
+  std::size_t growth_ = 0;            // likewise
   std::deque<QueuedWrite> queued_;
   std::map<std::pair<raft::Index, raft::Term>, ProposedWrite> proposed_;
   std::map<std::uint64_t, ForwardedWrite> forwarded_;  // by number

@@ -23,7 +23,7 @@ void Replica::init(ClientId client, message::Request& request) {
            "this server speaks protocol 1, not " + std::to_string(asked.protocol));
     return;
   }
-  if (store_.members() || (roster_.bound() && raft_.commit() >= raft::Index(1))) {
+  if (store_->members() || (roster_.bound() && raft_.commit() >= raft::Index(1))) {
     answer_init(client, request.id, request.cluster);
     return;
   }
@@ -74,7 +74,8 @@ void Replica::hand_over() {
   std::string best_name;
   for (const std::string& name : roster_.names()) {
     const raft::Progress* progress = raft_.progress_of(raft::NodeId(name));
-    if (!progress || !roster_.is_reached(name) || (best && best->match >= progress->match)) continue;
+    if (!progress || progress->full || !roster_.is_reached(name)) continue;
+    if (best && best->match >= progress->match) continue;
     best = progress;
     best_name = name;
   }
@@ -87,13 +88,19 @@ void Replica::keep_preferred_leader() {
     hand_over();
     return;
   }
+  // Others may have room where this server has none.
+  if (!disk_has_room_ && majority_has_room_ && now_ % config_.election_ticks == 0) {
+    notice(Notice::Level::info, "handing leadership over: this server's disk is full");
+    hand_over();
+    return;
+  }
   if (std::exchange(preferred_asked_, false)) note_preferred_loss();  // it was asked, and did not get elected
   const std::string& preferred = config_.preferred_leader;
   if (preferred.empty() || preferred == config_.self.node || !roster_.is_reached(preferred)) return;
   const raft::Progress* progress = raft_.progress_of(raft::NodeId(preferred));
   const bool caught_up = progress && progress->mode == raft::Progress::Mode::replicate &&
                          progress->match + caught_up_entries >= raft_.log().last_index() &&
-                         progress->ticks_since_contact <= 2 * config_.heartbeat_ticks;
+                         progress->ticks_since_contact <= 2 * config_.heartbeat_ticks && !progress->full;
   preferred_ready_ticks_ = caught_up ? preferred_ready_ticks_ + 1 : 0;
   if (preferred_ready_ticks_ < preferred_wait_ticks_) return;
   preferred_ready_ticks_ = 0;

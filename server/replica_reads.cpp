@@ -59,10 +59,10 @@ void Replica::answer_get(const ParkedRead& read) {
   ok.applied = applied_.value;
   ok.node = config_.self.node;
   pending_answer_bytes_ += read.get.key.size() + bytes_of_an_answer;
-  if (const Store::Item* item = store_.find(read.get.key)) {
-    ok.value = item->value;
-    ok.ts = item->ts;
-    pending_answer_bytes_ += item->value.size();
+  if (const Item* item = store_->find(read.get.key)) {
+    ok.value = item->value();
+    ok.ts = item->ts();
+    pending_answer_bytes_ += item->value().size();
   }
   answer(read.client, read.id, std::move(ok));
 }

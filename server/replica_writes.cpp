@@ -45,7 +45,53 @@ WriteAnswer answer_of(const command::Command& command, const Outcome& outcome) {
 
 bool Replica::has_room_for(const WriteBody& body) const {
   const std::size_t open = queued_.size() + proposed_.size() + forwarded_.size();
-  return open < config_.limits.open_writes && open_write_bytes_ + bytes_of(body) <= config_.limits.open_write_bytes;
+  return open < config_.limits.open_writes &&
+         open_write_bytes_ + bytes_of(body) <= config_.limits.open_write_bytes &&
+         raft_.log().bytes() <= config_.limits.log_bytes;
+}
+
+// ---- Room for more
+
+void Replica::disk_has_room(bool has_room) {
+  if (disk_has_room_ && !has_room) want(snapshot_task::MakeRoom{});
+  disk_has_room_ = has_room;
+  raft_.set_full(!has_room);
+}
+
+// A leader without room hands over to one that has some; till then it cannot write. And what a majority has no room
+// for would never be committed.
+bool Replica::may_add() const {
+  return disk_has_room_ && (majority_has_room_ || !raft_.leads());
+}
+
+std::uint64_t Replica::growth_of(const message::Put& put) const {
+  const std::uint64_t after = put.key.size() + put.value.size();
+  const Item* item = store_->find(put.key);
+  const std::uint64_t before = item ? item->key().size() + item->value().size() : 0;
+  return after > before ? after - before : 0;
+}
+
+// Every tick: who has room, and whether the quota is near.
+void Replica::look_at_room() {
+  if (raft_.leads()) {
+    std::size_t with_room = disk_has_room_ ? 1 : 0;
+    for (const std::string& name : roster_.names()) {
+      const raft::Progress* progress = raft_.progress_of(raft::NodeId(name));
+      if (progress && !progress->full) ++with_room;
+    }
+    majority_has_room_ = with_room > roster_.names().size() / 2;
+  }
+  if (config_.quota == 0) return;
+  const std::uint64_t percent = store_->bytes() * 100 / config_.quota;
+  if (percent >= 80 && !quota_warned_) {
+    quota_warned_ = true;
+    notice(Notice::Level::warn, "the data is " + std::to_string(percent) +
+                                    " % of --quota: writes that add get NO_SPACE "
+                                    "when it is reached; delete keys or raise it");
+  } else if (percent < 70 && quota_warned_) {
+    quota_warned_ = false;
+    notice(Notice::Level::info, "the data is " + std::to_string(percent) + " % of --quota again");
+  }
 }
 
 void Replica::enqueue(Origin origin, WriteBody body, std::uint64_t deadline) {
@@ -113,12 +159,24 @@ void Replica::route_writes() {
 void Replica::propose_queued() {
   std::vector<raft::Payload> commands;
   std::vector<QueuedWrite> taken;
+  std::vector<OpenBytes> growths;
   for (QueuedWrite& queued : queued_) {
-    if (!disk_has_room_ && std::holds_alternative<message::Put>(queued.body)) {
+    const auto* put = std::get_if<message::Put>(&queued.body);
+    const std::uint64_t growth = put ? growth_of(*put) : 0;
+    if (put && !may_add()) {
       fail_write(queued.origin, message::Code::no_space,
-                 "the leader's disk is full: delete keys or make room; reads and deletes still work");
+                 (disk_has_room_ ? std::string("the disks of a majority of the servers are full")
+                                 : "the disk of the leader, " + config_.self.node + ", is full") +
+                     ": delete keys or make room; reads and deletes still work");
       continue;
     }
+    if (growth > 0 && config_.quota != 0 && store_->bytes() + growth_ + growth > config_.quota) {
+      fail_write(queued.origin, message::Code::no_space,
+                 "the data would be more than the quota of " + std::to_string(config_.quota) +
+                     " bytes: delete keys, or raise --quota; reads and deletes still work");
+      continue;
+    }
+    growths.emplace_back(growth_, growth);
     commands.push_back(std::make_shared<const std::string>(command::encode(to_command(std::move(queued.body)))));
     taken.push_back(std::move(queued));
   }
@@ -131,9 +189,9 @@ void Replica::propose_queued() {
     if (const auto* client = std::get_if<ForClient>(&taken[i].origin)) {
       clients_[client->client].last_routed = client->order;
     }
-    proposed_.emplace(
-        std::pair{*first + i, raft_.term()},
-        ProposedWrite{std::move(taken[i].origin), kept[i], taken[i].deadline, std::move(taken[i].open)});
+    proposed_.emplace(std::pair{*first + i, raft_.term()},
+                      ProposedWrite{std::move(taken[i].origin), kept[i], taken[i].deadline,
+                                    std::move(taken[i].open), std::move(growths[i])});
   }
 }
 

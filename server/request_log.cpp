@@ -33,7 +33,12 @@ std::string describe(const message::Request& request, const Replica& replica) {
                                  return "GET " + quoted(m.key) + ", " + std::string(name_of(m.consistency)) +
                                         ": the client's ts " + number(m.ts) + ", ours " + number(replica.applied());
                                },
-                               [](const message::Status&) { return std::string("STATUS"); }},
+                               [](const message::Status&) { return std::string("STATUS"); },
+                               [](const message::Backup& m) {
+                                 return m.snapshot == 0
+                                            ? std::string("BACKUP of now")
+                                            : "BACKUP of " + number(m.snapshot) + " from byte " + number(m.offset);
+                               }},
                     request.body);
 }
 
@@ -52,6 +57,10 @@ std::string describe(const message::Answer& answer) {
                    number(m.ts);
           },
           [](const message::StatusOk&) { return std::string("STATUS_OK"); },
+          [](const message::BackupOk& m) {
+            return "BACKUP_OK of " + number(m.snapshot) + ", " + number(m.bytes.size()) + " bytes from " +
+                   number(m.offset) + " of " + number(m.size);
+          },
           [](const message::Error& m) { return "ERROR " + std::string(name_of(m.code)) + ": " + m.message; }},
       answer.body);
 }
@@ -91,7 +100,14 @@ std::string describe(const PeerMessage& message) {
                                   }},
                        m.request);
                  },
-                 [](const message::ForwardOk&) { return std::string("FORWARD_OK"); }},
+                 [](const message::ForwardOk&) { return std::string("FORWARD_OK"); },
+                 [](const message::Snapshot& m) {
+                   return "SNAPSHOT of " + number(m.index) + ", " + number(m.bytes.size()) + " bytes from " +
+                          number(m.offset) + " of " + number(m.size);
+                 },
+                 [](const message::SnapshotOk& m) {
+                   return "SNAPSHOT_OK of " + number(m.index) + ", wants byte " + number(m.offset);
+                 }},
       message.body);
 }
 

@@ -3,6 +3,9 @@
 // apply() is a function of the state and the command alone: no clock, no randomness, no iteration whose order
 // could differ between machines. What it returns says both what to answer and what changed, so that waiting
 // reads (and watches) live on it. Positions are the log's; a key's ts is the position of its last write.
+//
+// The state goes out as the records of a snapshot (docs/formats.md) by a walk, while commands are applied, and
+// comes back by restore().
 #pragma once
 
 #include <cstddef>
@@ -14,11 +17,14 @@
 #include <variant>
 #include <vector>
 
+#include "common/snapshot_format.hpp"
 #include "server/command.hpp"
+#include "server/item.hpp"
+#include "server/store_walk.hpp"
+#include "server/write_session.hpp"
 
 namespace kv {
 
-inline constexpr std::size_t answers_kept_per_session = 256;
 inline constexpr std::size_t sessions_kept = 10'000;
 
 // What a write came to. The same again for a repeated (session, seq).
@@ -57,17 +63,14 @@ struct Applied {
 
 class Store {
  public:
-  struct Item {
-    std::string value;
-    std::uint64_t ts = 0;
-  };
-
   explicit Store(std::size_t max_sessions = sessions_kept) : max_sessions_(max_sessions) {}
 
   // `position` is greater than that of every command before.
   Applied apply(std::uint64_t position, const command::Command& command);
 
   const Item* find(std::string_view key) const;  // nullptr: absent; valid until the next apply
+  // Of the last command; after restore() the greatest position that was in the records.
+  std::uint64_t position() const { return position_; }
   std::size_t keys() const { return items_.size(); }
   std::uint64_t bytes() const { return bytes_; }  // of keys and values
   // The cluster's id and members; nothing before the first entry of the log is applied.
@@ -76,28 +79,50 @@ class Store {
   std::uint64_t forgotten_through() const { return forgotten_through_; }
   // Of everything that is replicated: two servers at one position have the same. Looks at all of it.
   std::uint64_t digest() const;
+  // Of the items, kept up to date with each write: the sum of their snapshot::item_digest().
+  std::uint64_t content_digest() const { return content_digest_; }
+  snapshot::Totals totals() const { return {keys(), bytes_, content_digest_}; }
+
+  // A walk gives the records of the state as it is now, whatever is applied until it ends. One at a time.
+  void begin_walk();
+  bool is_walking() const { return walk_.has_value(); }
+  // Appends records until at least `bytes` more are there; false: these were the last. Where they are cut depends
+  // on the state at begin_walk() and `bytes` alone. At least one record comes each time until there are no more.
+  // Takes time for what it appends and for keys written since that it has to pass over.
+  bool walk(std::size_t bytes, std::string& records);
+  snapshot::Totals walk_totals() const;  // of the state that is walked through
+  void end_walk() { walk_.reset(); }     // also before it was through
+
+  // Into a store that is new: the records of a snapshot, block after block; then check_totals(), and position()
+  // must not be greater than the snapshot's. What is wrong, for a person: then the store is of no use. After the
+  // last block it is as the walked one was when the walk began.
+  std::optional<std::string> restore(std::string_view records);
+  std::optional<std::string> check_totals(const snapshot::Totals& totals) const;
 
  private:
-  // The answers to the last writes of one client session, by seq (docs/protocol.md, PUT).
-  struct Session {
-    std::uint64_t last_position = 0;
-    std::uint64_t dropped_through = 0;  // the highest seq whose answer is gone
-    std::map<std::uint64_t, Outcome> answers;
-  };
-
   Applied perform(std::uint64_t position, const command::Put& put);
   Applied perform(std::uint64_t position, const command::Delete& del);
   Applied once(std::uint64_t position, const command::Session& asked, const auto& command);
-  Session* enter(std::uint64_t position, const command::Session& asked);
+  WriteSession* enter(std::uint64_t position, const command::Session& asked);
   void forget_the_idlest();
+  void count(const Item& item);
+  void retire(Item::Owner item);
 
-  std::map<std::string, Item, std::less<>> items_;
+  std::optional<std::string> restore_record(const snapshot::State& state);
+  std::optional<std::string> restore_record(const snapshot::Item& item);
+  std::optional<std::string> restore_record(snapshot::Session& session);
+
+  ItemMap items_;
   std::uint64_t bytes_ = 0;
+  std::uint64_t content_digest_ = 0;
+  std::uint64_t position_ = 0;
   std::optional<command::Members> members_;
   std::size_t max_sessions_;
-  std::map<std::string, Session> sessions_;
-  std::map<std::uint64_t, std::string> sessions_by_use_;  // last position -> id
+  WriteSessions sessions_;
+  std::map<std::uint64_t, const std::string*> sessions_by_use_;  // last position -> id, which sessions_ holds
   std::uint64_t forgotten_through_ = 0;
+  std::optional<StoreWalk> walk_;
+  bool is_restored_ = false;  // a snapshot's state record was here
 };
 
 }  // namespace kv

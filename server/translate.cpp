@@ -109,8 +109,9 @@ message::Peer to_wire(const raft::Message& message) {
                    return wire;
                  },
                  [](const raft::AppendReply& m) -> message::Peer {
-                   return message::ReplicationOk{m.term.value,     m.success,          m.match.value,    m.round,
-                                                 m.rejected.value, m.hint_index.value, m.hint_term.value};
+                   return message::ReplicationOk{
+                       m.term.value,       m.success,         m.match.value,          m.round, m.rejected.value,
+                       m.hint_index.value, m.hint_term.value, m.wants_snapshot.value, m.full};
                  },
                  [](const raft::TimeoutNow& m) -> message::Peer {
                    return message::TimeoutNow{m.term.value, m.leader.name};
@@ -147,10 +148,15 @@ std::optional<raft::Message> from_wire(message::Peer message) {
                                  return request;
                                },
                                [](message::ReplicationOk& m) -> Result {
-                                 return raft::AppendReply{raft::Term(m.term),      m.success,
-                                                          raft::Index(m.match),    m.round,
-                                                          raft::Index(m.rejected), raft::Index(m.hint_index),
-                                                          raft::Term(m.hint_term)};
+                                 return raft::AppendReply{raft::Term(m.term),
+                                                          m.success,
+                                                          raft::Index(m.match),
+                                                          m.round,
+                                                          raft::Index(m.rejected),
+                                                          raft::Index(m.hint_index),
+                                                          raft::Term(m.hint_term),
+                                                          raft::Index(m.wants_snapshot),
+                                                          m.full};
                                },
                                [](message::TimeoutNow& m) -> Result {
                                  return raft::TimeoutNow{raft::Term(m.term), raft::NodeId(std::move(m.leader))};

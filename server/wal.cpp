@@ -25,6 +25,10 @@ constexpr std::uint64_t longest_torn_end = 16 << 20;
 // A buffer that one huge batch has made larger than this is given back.
 constexpr std::size_t kept_buffer_bytes = 8 << 20;
 
+std::uint64_t number_of(const std::string& name) {
+  return std::strtoull(name.c_str(), nullptr, 10);
+}
+
 std::string file_name(std::uint64_t number) {
   std::string name = std::to_string(number);
   if (name.size() < digits) name.insert(0, digits - name.size(), '0');
@@ -74,31 +78,49 @@ struct Wal::Segment {
 // What a crash can have left, and so what is accepted: every batch up to the last durable one, the one after
 // it in part, and at most one segment without any batch behind the last one that has some (the spare). A
 // segment is made only when the one before it has a batch (the second excepted), so an empty one elsewhere
-// has lost its batches.
+// has lost its batches. The first ones may have been dropped, once the others had batches: so the first that is
+// left then has some.
+//
+// What was dropped was replaced, or is in a snapshot. So the first entry that is left may be at any position, and
+// may be replaced by later ones at lower positions.
 class Wal::Recovery {
  public:
   Recovery(Wal& wal, Recovered& out) : wal_(wal), out_(out) {}
 
   void run(const std::vector<std::string>& names) {
+    const std::uint64_t first = number_of(names.front());
+    begins_anywhere_ = first > 1;
+    if (begins_anywhere_) next_batch_ = 0;
     for (std::size_t i = 0; i < names.size(); ++i) {
-      name_ = file_name(i + 1);
+      name_ = file_name(first + i);
       if (names[i] != name_) corrupt(0, "the file is missing, though there is " + names[i]);
-      std::unique_ptr<Segment> segment = open_segment(i + 1);
+      std::unique_ptr<Segment> segment = open_segment(first + i);
       const std::uint64_t batches_before = out_.batches;
+      wal_.spans_.push_back({segment->number, segment->bytes, {}});
       replay(*segment);
-      if (out_.batches > batches_before || i == 0) {
+      if (out_.batches > batches_before || first + i == 1) {
         wal_.current_ = std::move(segment);
-      } else if (i + 1 == names.size()) {
+      } else if (i > 0 && i + 1 == names.size()) {
+        wal_.spans_.pop_back();
         wal_.spare_ = std::move(segment);
       } else {
-        corrupt(sector_bytes, "the segment is empty, though there is one after it");
+        corrupt(sector_bytes, i == 0 ? "the segment is empty, though it is not the first of the log"
+                                     : "the segment is empty, though there is one after it");
       }
     }
     out_.segments = names.size();
+    if (first > 1 && !out_.snapshot) {
+      corrupt(file_name(first - 1), 0, "the file is missing, though there is " + names.front());
+    }
+    // No entry is left: all were in the snapshot.
+    if (begins_anywhere_) wal_.last_ = out_.snapshot->position.index;
     write_end_again();
-    wal_.last_ = raft::Index(out_.entries.size());
     wal_.commit_ = out_.commit;
-    wal_.next_batch_ = out_.batches + 1;
+    wal_.next_batch_ = next_batch_;
+    wal_.hard_state_ = out_.hard_state;
+    wal_.snapshot_ = out_.snapshot;
+    out_.first = wal_.last_.next();
+    if (!out_.entries.empty()) out_.first = out_.entries.front().index;
   }
 
  private:
@@ -156,7 +178,7 @@ class Wal::Recovery {
   }
 
   void replay(Segment& segment) {
-    wal::SegmentReader reader(contents_, out_.batches + 1);
+    wal::SegmentReader reader(contents_, next_batch_);
     for (;;) {
       const std::uint64_t offset = reader.offset();
       wal::SegmentReader::Next next = reader.next();
@@ -171,6 +193,7 @@ class Wal::Recovery {
       }
       auto& batch = std::get<wal::Batch>(next);
       last_batch_.assign(contents_.substr(offset, batch.bytes));
+      next_batch_ = reader.next_batch();
       apply(std::move(batch), offset);
     }
     segment.end = segment.zeroed = reader.offset();
@@ -186,25 +209,39 @@ class Wal::Recovery {
   void apply(wal::Batch batch, std::uint64_t offset) {
     const std::string which = "batch " + std::to_string(batch.number) + " ";
     if (batch.hard_state) out_.hard_state = std::move(*batch.hard_state);
-    for (raft::Entry& entry : batch.entries) {
-      const std::uint64_t index = entry.index.value;
-      if (index == 0 || index > out_.entries.size() + 1) {
-        corrupt(offset, which + "has entry " + std::to_string(index) + " where the log ends with entry " +
-                            std::to_string(out_.entries.size()));
+    if (batch.snapshot) {
+      wal_.note(*batch.snapshot);
+      if (batch.snapshot->resets_log) {
+        out_.entries.clear();
+        begins_anywhere_ = false;
       }
-      if (entry.index <= out_.commit) {
-        corrupt(offset, which + "replaces entry " + std::to_string(index) + ", which was committed");
-      }
-      out_.entries.resize(index - 1);
-      out_.entries.push_back(std::move(entry));
+      out_.snapshot = std::move(batch.snapshot);
+      out_.snapshot->resets_log = false;  // said once: when it is said again, the log goes on
     }
+    for (raft::Entry& entry : batch.entries) replay_entry(std::move(entry), which, offset);
     out_.commit = std::max(out_.commit, batch.commit);
-    if (out_.commit.value > out_.entries.size()) {
+    if (out_.commit > wal_.last_ && !begins_anywhere_) {
       corrupt(offset, which + "says that entry " + std::to_string(out_.commit.value) +
-                          " is committed where the log ends with entry " + std::to_string(out_.entries.size()));
+                          " is committed where the log ends with entry " + std::to_string(wal_.last_.value));
     }
     ++out_.batches;
     out_.bytes += batch.bytes;
+  }
+
+  void replay_entry(raft::Entry entry, const std::string& which, std::uint64_t offset) {
+    const raft::Index index = entry.index;
+    if (index == raft::Index{} || (index > wal_.last_.next() && !begins_anywhere_)) {
+      corrupt(offset, which + "has entry " + std::to_string(index.value) + " where the log ends with entry " +
+                          std::to_string(wal_.last_.value));
+    }
+    if (index <= out_.commit) {
+      corrupt(offset, which + "replaces entry " + std::to_string(index.value) + ", which was committed");
+    }
+    begins_anywhere_ = false;
+    auto& entries = out_.entries;
+    while (!entries.empty() && entries.back().index >= index) entries.pop_back();
+    wal_.note(index);
+    entries.push_back(std::move(entry));
   }
 
   // What was read may have come from the kernel's memory and not from the disk: the process before this one was
@@ -229,7 +266,9 @@ class Wal::Recovery {
 
   Wal& wal_;
   Recovered& out_;
-  std::string name_;  // of the segment that is being read
+  std::uint64_t next_batch_ = 1;  // 0: any
+  bool begins_anywhere_ = false;  // nothing has been read yet that says where what is left of the log begins
+  std::string name_;              // of the segment that is being read
   std::unique_ptr<char, decltype(&std::free)> memory_{nullptr, &std::free};
   std::string_view contents_;  // of the segment, in memory_
   std::string piece_;          // of what is being read
@@ -256,6 +295,7 @@ Wal::Wal(Directory& directory, WalOptions options, const std::string& new_identi
     recovered.fresh = true;
     recovered.identity = identity_ = new_identity;
     current_ = create_segment(1, options_.segment_bytes);
+    spans_.push_back({1, current_->bytes, {}});
   } else {
     Recovery(*this, recovered).run(names);
     identity_ = recovered.identity;
@@ -264,6 +304,11 @@ Wal::Wal(Directory& directory, WalOptions options, const std::string& new_identi
 }
 
 Wal::~Wal() = default;
+
+bool Wal::exists(Directory& directory) {
+  const std::vector<std::string> names = directory.list();
+  return std::any_of(names.begin(), names.end(), [](const std::string& name) { return is_name(name, suffix); });
+}
 
 // Under another name until it is whole: a segment's file is either not there or has a valid header.
 std::unique_ptr<Wal::Segment> Wal::create_segment(std::uint64_t number, std::uint64_t bytes) {
@@ -295,7 +340,7 @@ std::unique_ptr<Wal::Segment> Wal::create_segment(std::uint64_t number, std::uin
 void Wal::make_spare() {
   if (spare_) return;
   try {
-    spare_ = create_segment(current_->number + 1, options_.segment_bytes);
+    spare_ = create_segment(current_->number + 1, next_segment_bytes());
   } catch (const FileError& error) {
     if (!error.no_space()) throw;
   }
@@ -313,14 +358,24 @@ bool Wal::try_spare() {
   return has_spare();
 }
 
+// The longer the log, the longer its segments: few files, and yet little room for a log that is kept short.
+std::uint64_t Wal::next_segment_bytes() const {
+  std::uint64_t bytes = options_.segment_bytes;
+  std::uint64_t kept = 0;
+  for (const Span& span : spans_) kept += span.bytes;
+  while (bytes < kept / 8 && 2 * bytes <= options_.max_segment_bytes) bytes *= 2;
+  return bytes;
+}
+
 void Wal::rotate(std::uint64_t batch_bytes) {
   if (spare_ && batch_bytes <= spare_->room()) {
     current_ = std::move(spare_);
-    return;
+  } else {
+    // In place of the spare, if there is one that is too small: it has the same name.
+    current_ = create_segment(current_->number + 1, std::max(next_segment_bytes(), sector_bytes + batch_bytes));
+    spare_.reset();
   }
-  // In place of the spare, if there is one that is too small: it has the same name.
-  spare_.reset();
-  current_ = create_segment(current_->number + 1, std::max(options_.segment_bytes, sector_bytes + batch_bytes));
+  spans_.push_back({current_->number, current_->bytes, {}});
 }
 
 // A block that is allocated but was never written costs the file system a commit of its journal when it is,
@@ -348,35 +403,85 @@ void Wal::check_usable() const {
 // Recovery would refuse what is not in order, so it must not be written.
 void Wal::check_order(const raft::Write& write) const {
   raft::Index last = last_;
+  if (write.snapshot && write.snapshot->resets_log) last = write.snapshot->position.index;
   for (const raft::Entry& entry : write.entries) {
     assert(entry.index > commit_ && "a committed entry is replaced");
-    assert(entry.index <= last.next() && "an entry is missing");
+    assert(entry.index <= last.next() && "the log has no gaps");
     last = entry.index;
   }
+}
+
+// What a segment must say before all others are dropped that came before it.
+raft::Write Wal::with_preface(const raft::Write& write) const {
+  raft::Write whole = write;
+  if (!whole.hard_state && hard_state_ != raft::HardState{}) whole.hard_state = hard_state_;
+  if (!whole.snapshot && snapshot_) whole.snapshot = snapshot_;
+  return whole;
+}
+
+void Wal::note(const raft::SnapshotMark& mark) {
+  if (!mark.resets_log) return;
+  for (Span& span : spans_) span.last = {};
+  last_ = mark.position.index;
+}
+
+void Wal::note(raft::Index entry) {
+  if (entry <= last_) {
+    for (Span& span : spans_) span.last = std::min(span.last, entry.previous());
+  }
+  last_ = spans_.back().last = entry;
+}
+
+void Wal::write_batch(const raft::Write& write) {
+  const raft::Index last = write.entries.empty() ? last_ : write.entries.back().index;
+  const raft::Index commit = std::max(commit_, std::min(write.commit, last));
+  wal::encode_batch(next_batch_, commit, write, current_->salt, buffer_);
+  current_->file->write_at(current_->end, buffer_);
+  current_->file->sync();
+  current_->end += buffer_.size();
+  ++next_batch_;
+  commit_ = commit;
+  if (write.hard_state) hard_state_ = *write.hard_state;
+  if (write.snapshot) {
+    snapshot_ = write.snapshot;
+    snapshot_->resets_log = false;
+  }
+  if (buffer_.capacity() > kept_buffer_bytes) buffer_ = std::string();
 }
 
 void Wal::append(const raft::Write& write) {
   check_usable();
   check_order(write);
   failed_ = true;  // until this has gone well
-  const std::uint64_t bytes = wal::batch_bytes(write);
-  if (bytes > current_->room()) rotate(bytes);
+  bool first = current_->end == sector_bytes;
+  if (const std::uint64_t bytes = wal::batch_bytes(write); bytes > current_->room()) {
+    try {
+      rotate(wal::batch_bytes(with_preface(write)));
+    } catch (const FileError& error) {
+      if (!error.no_space()) throw;
+      failed_ = false;
+      throw WalFull(error.what());
+    }
+    first = true;
+  }
+  if (write.snapshot) note(*write.snapshot);
+  write_batch(first ? with_preface(write) : write);
+  for (const raft::Entry& entry : write.entries) note(entry.index);
 
-  const raft::Index last = write.entries.empty() ? last_ : write.entries.back().index;
-  const raft::Index commit = std::max(commit_, std::min(write.commit, last));
-  wal::encode_batch(next_batch_, commit, write, current_->salt, buffer_);
-  assert(buffer_.size() == bytes);
-  current_->file->write_at(current_->end, buffer_);
-  current_->file->sync();
-  current_->end += bytes;
-  ++next_batch_;
-  last_ = last;
-  commit_ = commit;
-  if (buffer_.capacity() > kept_buffer_bytes) buffer_ = std::string();
-
+  drop_oldest(write.droppable);
   write_zeros_ahead();
   make_spare();
   failed_ = false;
+}
+
+// One at a time, in their order, and each durably: of the names that are left after a crash none is missing in
+// between.
+void Wal::drop_oldest(raft::Index droppable) {
+  // Without a mark nothing would say that there was something before.
+  if (!snapshot_ || spans_.size() < 2 || spans_.front().last > droppable) return;
+  directory_.remove(file_name(spans_.front().number));
+  directory_.sync();
+  spans_.pop_front();
 }
 
 }  // namespace kv

@@ -6,7 +6,9 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <memory>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -21,10 +23,18 @@ class WalCorruption : public std::runtime_error {
   using runtime_error::runtime_error;
 };
 
+// The disk had no room for the segment that a batch needs, and nothing was written: this is no disk error, and the
+// same append may be tried again.
+class WalFull : public std::runtime_error {
+  using runtime_error::runtime_error;
+};
+
 struct WalOptions {
   // At least 1 KiB, rounded up to whole sectors; a batch that needs more gets a segment of its own size.
   // Recovery holds one segment at a time in memory.
-  std::uint64_t segment_bytes = 64ull << 20;
+  std::uint64_t segment_bytes = 2ull << 20;
+  // A log that is long has longer segments, up to this; 0: all are alike.
+  std::uint64_t max_segment_bytes = 0;
   // At least a sector: how much of a segment is filled with zeros at once, and kept at least half of ahead.
   std::uint64_t zeros_ahead_bytes = 1 << 20;
 };
@@ -36,8 +46,10 @@ class Wal {
     std::string identity;  // the data directory's own, made when it was created
     bool fresh = false;    // there was no log: it has just been created
     raft::HardState hard_state;
-    std::vector<raft::Entry> entries;  // positions 1, 2, 3 …
-    raft::Index commit;                // the highest recorded; at most the last entry's
+    std::vector<raft::Entry> entries;            // one after the other; the first is at `first`
+    raft::Index first{1};                        // where the log begins, whether there is an entry or not
+    std::optional<raft::SnapshotMark> snapshot;  // the last that the log was told of
+    raft::Index commit;                          // the highest recorded
     std::uint64_t batches = 0;
     std::uint64_t segments = 0;    // files that were read
     std::uint64_t bytes = 0;       // of batches
@@ -51,12 +63,16 @@ class Wal {
   // it that are not named like segments are left alone.
   Wal(Directory& directory, WalOptions options, const std::string& new_identity, Recovered& recovered);
   ~Wal();
+  // Whether there is a log in `directory`.
+  static bool exists(Directory& directory);
   Wal(const Wal&) = delete;
   Wal& operator=(const Wal&) = delete;
 
   // Returns when the batch is durable. Its entries must follow each other and what the log holds, or replace
   // what is not committed; a commit position beyond the last entry is recorded as the last entry's. Throws
-  // FileError, and std::logic_error if an earlier call has thrown.
+  // FileError, and std::logic_error if an earlier call has thrown; or WalFull, after which it can be tried again.
+  // Afterwards it drops a segment, if the oldest holds nothing but what is at or before write.droppable or was
+  // replaced.
   void append(const raft::Write& write);
 
   // False while no spare segment could be allocated, because the disk is full: there is room left for
@@ -70,10 +86,23 @@ class Wal {
  private:
   struct Segment;
   class Recovery;
+  // Of a segment with batches: which of its entries are still the log's, and so whether it can be dropped.
+  struct Span {
+    std::uint64_t number = 0;
+    std::uint64_t bytes = 0;  // of the file
+    raft::Index last;         // the last entry that no later batch has replaced
+  };
 
   std::unique_ptr<Segment> create_segment(std::uint64_t number, std::uint64_t bytes);
   void make_spare();
   void rotate(std::uint64_t batch_bytes);
+  raft::Write with_preface(const raft::Write& write) const;
+  void write_batch(const raft::Write& write);
+  // What of the log is left after them.
+  void note(const raft::SnapshotMark& mark);
+  void note(raft::Index entry);
+  void drop_oldest(raft::Index droppable);
+  std::uint64_t next_segment_bytes() const;
   void write_zeros_ahead();
   void check_usable() const;
   void check_order(const raft::Write& write) const;
@@ -83,9 +112,12 @@ class Wal {
   std::string identity_;
   std::unique_ptr<Segment> current_;  // where the next batch goes, if it fits
   std::unique_ptr<Segment> spare_;    // the one after it, or null
+  std::deque<Span> spans_;            // the last is of the current segment
   std::uint64_t next_batch_ = 1;
-  raft::Index last_;    // of the entries
-  raft::Index commit_;  // the highest recorded
+  raft::HardState hard_state_;                  // the last recorded
+  std::optional<raft::SnapshotMark> snapshot_;  // likewise
+  raft::Index last_;                            // of the entries
+  raft::Index commit_;                          // the highest recorded
   bool failed_ = false;
   std::string buffer_;
 };

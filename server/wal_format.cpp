@@ -31,11 +31,12 @@ constexpr std::size_t batch_header_bytes = 40;
 constexpr std::size_t first_room = sector_bytes - batch_header_bytes;  // for records, in the first sector
 constexpr std::size_t other_room = sector_bytes - 1;                   // and in each of the others
 
-enum class RecordType : std::uint8_t { hard_state = 1, command = 2, no_op = 3 };
+enum class RecordType : std::uint8_t { hard_state = 1, command = 2, no_op = 3, snapshot = 4 };
 
 constexpr std::size_t hard_state_bytes = 1 + 8 + 4;   // and the name
 constexpr std::size_t command_bytes = 1 + 8 + 8 + 4;  // and the command
 constexpr std::size_t no_op_bytes = 1 + 8 + 8;
+constexpr std::size_t snapshot_bytes = 1 + 8 + 8 + 1 + 4;  // and the context
 
 void put_number(std::string& out, std::uint64_t value, std::size_t bytes) {
   for (std::size_t i = 0; i < bytes; ++i) out.push_back(static_cast<char>(value >> (8 * i)));
@@ -79,9 +80,14 @@ std::uint64_t sectors_for(std::uint64_t body_bytes) {
   return 1 + (body_bytes - first_room + other_room - 1) / other_room;
 }
 
+std::string_view context_of(const raft::SnapshotMark& mark) {
+  return mark.context ? std::string_view(*mark.context) : std::string_view();
+}
+
 std::uint64_t body_bytes_of(const raft::Write& write) {
   std::uint64_t bytes = 0;
   if (write.hard_state) bytes += hard_state_bytes + write.hard_state->vote.name.size();
+  if (write.snapshot) bytes += snapshot_bytes + context_of(*write.snapshot).size();
   for (const raft::Entry& entry : write.entries) {
     bytes += entry.command ? command_bytes + entry.command->size() : no_op_bytes;
   }
@@ -98,6 +104,15 @@ class BodyWriter {
     put_u64(field_, state.term.value);
     put_u32(field_, state.vote.name.size());
     finish(state.vote.name);
+  }
+
+  void snapshot(const raft::SnapshotMark& mark) {
+    start(RecordType::snapshot);
+    put_u64(field_, mark.position.term.value);
+    put_u64(field_, mark.position.index.value);
+    put_number(field_, mark.resets_log ? 1 : 0, 1);
+    put_u32(field_, context_of(mark).size());
+    finish(context_of(mark));
   }
 
   void entry(const raft::Entry& entry) {
@@ -169,10 +184,12 @@ class RecordReader {
 
   // False: these are not the records of a batch.
   bool read_into(Batch& batch) {
-    for (bool first = true; !rest_.empty(); first = false) {
+    while (!rest_.empty()) {
       const auto type = static_cast<RecordType>(take(1)[0]);
-      if (type == RecordType::hard_state && first) {
+      if (type == RecordType::hard_state && !batch.hard_state && !batch.snapshot && batch.entries.empty()) {
         read_hard_state(batch);
+      } else if (type == RecordType::snapshot && !batch.snapshot && batch.entries.empty()) {
+        read_snapshot(batch);
       } else if (type == RecordType::command || type == RecordType::no_op) {
         read_entry(batch, type);
       } else {
@@ -188,6 +205,16 @@ class RecordReader {
     raft::HardState& state = batch.hard_state.emplace();
     state.term = raft::Term(get_number(take(8)));
     state.vote.name = take(get_number(take(4)));
+  }
+
+  void read_snapshot(Batch& batch) {
+    raft::SnapshotMark& mark = batch.snapshot.emplace();
+    mark.position.term = raft::Term(get_number(take(8)));
+    mark.position.index = raft::Index(get_number(take(8)));
+    const std::uint64_t resets = get_number(take(1));
+    if (resets > 1 || mark.position.index == raft::Index{}) ok_ = false;
+    mark.resets_log = resets == 1;
+    mark.context = std::make_shared<const std::string>(take(get_number(take(4))));
   }
 
   void read_entry(Batch& batch, RecordType type) {
@@ -293,6 +320,7 @@ void encode_batch(std::uint64_t number, raft::Index commit, const raft::Write& w
   out.assign(batch_header_bytes, '\0');
   BodyWriter body(out);
   if (write.hard_state) body.hard_state(*write.hard_state);
+  if (write.snapshot) body.snapshot(*write.snapshot);
   for (const raft::Entry& entry : write.entries) body.entry(entry);
   body.pad();
   assert(out.size() == sectors_for(body_bytes) * sector_bytes);
@@ -318,7 +346,7 @@ SegmentReader::Next SegmentReader::next() {
   const std::optional<BatchHeader> header = decode_batch_header(rest, salt_);
   if (!header) return judge_broken(rest, std::nullopt);
   if (header->bytes() > rest.size()) return Problem{"a batch begins here that is longer than its segment"};
-  if (header->number != next_batch_) {
+  if (next_batch_ != 0 && header->number != next_batch_) {
     return Problem{"batch " + std::to_string(header->number) + " is here where batch " +
                    std::to_string(next_batch_) + " should be"};
   }
@@ -333,7 +361,7 @@ SegmentReader::Next SegmentReader::next() {
     return Problem{"batch " + std::to_string(batch.number) + " has a valid checksum but makes no sense"};
   }
   offset_ += batch.bytes;
-  ++next_batch_;
+  next_batch_ = batch.number + 1;
   return batch;
 }
 

@@ -44,6 +44,7 @@ struct Batch {
   std::uint64_t number = 0;  // 1, 2, 3 … over all segments of a log
   raft::Index commit;
   std::optional<raft::HardState> hard_state;
+  std::optional<raft::SnapshotMark> snapshot;
   std::vector<raft::Entry> entries;
   std::uint64_t bytes = 0;  // on the disk, with padding
 };
@@ -67,14 +68,14 @@ class SegmentReader {
   };
   using Next = std::variant<Batch, End, Torn, Problem>;
 
-  // `segment`: the whole file. `first_batch`: the number that its first batch must have.
+  // `segment`: the whole file. `first_batch`: the number that its first batch must have; 0: any.
   SegmentReader(std::string_view segment, std::uint64_t first_batch);
 
   // What is at offset(). Goes on only past a batch: the other three are given again and again.
   Next next();
 
   std::uint64_t offset() const { return offset_; }
-  std::uint64_t next_batch() const { return next_batch_; }
+  std::uint64_t next_batch() const { return next_batch_; }  // the number due; 0: any
 
  private:
   std::string_view segment_;

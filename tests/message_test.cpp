@@ -107,10 +107,12 @@ TEST_CASE("requests with all their members") {
 
 TEST_CASE("the other answers") {
   check_answer(R"({"type":"DELETE_OK","id":1,"key":"k","ts":9,"found":false})", answer(1, DeleteOk{"k", 9, false}));
-  StatusOk status{"n1", uuid, "leader", 3, "n1", 61, 60, 1, 62, 40, 5, 1000, 2, 3, 4000, "1.0.0", {}};
+  StatusOk status{"n1", uuid, "leader", 3,     "n1",  61, 60, 1,    62,      40,
+                  5,    1000, 4096,     false, "00f", 2,  3,  4000, "1.0.0", {}};
   const std::string text = replaced(
       R"({"type":"STATUS_OK","id":2,"node":"n1","cluster":"<uuid>","role":"leader","term":3,"leader":"n1",)"
-      R"("committed":61,"applied":60,"log_first":1,"log_last":62,"snapshot":40,"keys":5,"bytes":1000,"waiting":2,)"
+      R"("committed":61,"applied":60,"log_first":1,"log_last":62,"snapshot":40,"keys":5,"bytes":1000,"quota":4096,)"
+      R"("full":false,"digest":"00f","waiting":2,)"
       R"("connections":3,"uptime_ms":4000,"version":"1.0.0","peers":[]})",
       "<uuid>", uuid);
   check_answer(text, answer(2, status));

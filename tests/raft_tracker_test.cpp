@@ -91,7 +91,7 @@ TEST_CASE("progress: when messages may be lost it starts again behind what is ce
   Progress progress = fed_to({3, 6, 9});
   progress.acknowledge(Index(4));
   progress.probe_sent = true;
-  progress.restart_from_match();
+  progress.restart(Index(9));
   CHECK(progress.mode == Progress::Mode::probe);
   CHECK(progress.next == Index(5));
   CHECK_FALSE(progress.probe_sent);

@@ -18,7 +18,9 @@
 #include <variant>
 #include <vector>
 
-#include "server/replica.hpp"
+#include "server/recovery.hpp"
+#include "server/wal_format.hpp"
+#include "tests/memory_directory.hpp"
 
 namespace kv::replica_test {
 
@@ -61,6 +63,9 @@ struct Options {
   std::string preferred_leader = {};
   std::map<std::string, std::uint32_t> delay_ticks = {};
   ReplicaLimits limits = {};
+  std::uint64_t snapshot_every = 100'000;
+  std::size_t snapshot_piece_bytes = 64 << 10;
+  std::uint64_t quota = 0;
 };
 
 inline constexpr std::uint32_t heartbeat_ticks = 3;
@@ -72,7 +77,7 @@ class Cluster {
     for (std::size_t i = 1; i <= options_.size; ++i) {
       const std::string name = "n" + std::to_string(i);
       names_.push_back(name);
-      nodes_[name].self = {name, "identity of " + name, name + ":7501", name + ":7401"};
+      nodes_[name].self = {name, identity_of(name), name + ":7501", name + ":7401"};
     }
     if (!options_.formed) return;
     for (const auto& name : names_) start(name);
@@ -176,14 +181,22 @@ class Cluster {
     if (options_.delay_ticks.contains(name)) config.delay_ticks = options_.delay_ticks.at(name);
     config.seed = 0x9e3779b97f4a7c15 * starts_;
     config.limits = options_.limits;
-    node.replica = std::make_unique<Replica>(
-        std::move(config), ReplicaRestored{node.disk.hard_state, node.disk.entries, node.disk.commit});
+    config.snapshot_every = options_.snapshot_every;
+    config.snapshot_piece_bytes = options_.snapshot_piece_bytes;
+    config.quota = options_.quota;
+    Recovered recovered = recover(node.disk.directory, WalOptions{4096},
+                                  {sessions_kept, options_.snapshot_piece_bytes}, node.self.identity);
+    REQUIRE(recovered.identity == node.self.identity);
+    node.disk.log = std::move(recovered.wal);
+    node.disk.snapshots = std::move(recovered.snapshots);
+    node.warnings = recovered.warnings;
+    node.replica = std::make_unique<Replica>(std::move(config), std::move(recovered.replica));
   }
 
   // As with kill -9 and a power failure at once: what was not durable is gone.
   void crash(const std::string& name) {
     nodes_.at(name).replica.reset();
-    nodes_.at(name).disk.under_way.reset();
+    nodes_.at(name).disk.crash();
     for (auto& other : names_) drop_links(name, other);
     std::erase_if(clients_, [&](const auto& item) { return item.second == name; });
   }
@@ -198,7 +211,7 @@ class Cluster {
   void wipe(const std::string& name) {
     crash(name);
     nodes_.at(name).disk = {};
-    nodes_.at(name).self.identity += ", wiped";
+    nodes_.at(name).self.identity = identity_of(name + ", wiped");
   }
 
   void move_to(const std::string& name, const std::string& address) {
@@ -218,11 +231,15 @@ class Cluster {
     std::map<raft::Term, std::uint64_t> copies;
     std::uint64_t most = 0;
     for (const auto& [name, node] : nodes_) {
-      if (node.disk.entries.size() < position) continue;
-      most = std::max(most, ++copies[node.disk.entries[position - 1].term]);
+      const auto found = node.disk.terms.find(position);
+      if (found != node.disk.terms.end()) most = std::max(most, ++copies[found->second]);
     }
     return most;
   }
+
+  MemoryDirectory& directory(const std::string& name) { return nodes_.at(name).disk.directory; }
+  // What the last start had to say of damage.
+  const std::vector<std::string>& warnings(const std::string& name) const { return nodes_.at(name).warnings; }
 
   // ---- Links
 
@@ -270,23 +287,40 @@ class Cluster {
  private:
   using Pair = std::pair<std::string, std::string>;
   struct Disk {
-    raft::HardState hard_state;
-    std::vector<raft::Entry> entries;
-    raft::Index commit;
+    MemoryDirectory directory;
+    std::unique_ptr<Wal> log;
+    std::unique_ptr<Snapshots> snapshots;
+    std::map<std::uint64_t, raft::Term> terms;  // of the durable entries, by position
     std::optional<raft::Write> under_way;
+    std::deque<SnapshotTask> tasks;
     bool stalled = false;
+
+    void crash() {
+      log.reset();
+      snapshots.reset();
+      under_way.reset();
+      tasks.clear();
+      directory.crash(MemoryDirectory::Kept::nothing);
+    }
   };
   struct Node {
     command::Member self;
     Disk disk;
     std::unique_ptr<Replica> replica;  // null: it does not run
     bool asleep = false;
+    std::vector<std::string> warnings;
   };
   // One connection: the first of the pair has dialled the second, asks there and gets the answers there.
   struct Link {
     std::deque<PeerMessage> asked;
     std::deque<PeerMessage> answered;
   };
+
+  // As long as a UUID.
+  static std::string identity_of(const std::string& name) {
+    const std::string text = "identity of " + name;
+    return text + std::string(wal::identity_bytes - text.size(), '.');
+  }
 
   static bool is_awake(const Node& node) { return node.replica && !node.asleep; }
 
@@ -300,6 +334,7 @@ class Cluster {
     }
     for (const auto& name : names_) busy |= take_effects(name);
     for (const auto& name : names_) busy |= finish_write(nodes_.at(name));
+    for (const auto& name : names_) busy |= finish_snapshot_task(nodes_.at(name));
     return busy;
   }
 
@@ -346,6 +381,7 @@ class Cluster {
     if (!is_awake(node)) return false;
     Effects effects = node.replica->take_effects();
     const bool busy = effects.write || !effects.send.empty() || !effects.answers.empty();
+    for (SnapshotTask& task : effects.snapshot_tasks) node.disk.tasks.push_back(std::move(task));
     if (effects.write) {
       REQUIRE(!node.disk.under_way);
       node.disk.under_way = std::move(effects.write);
@@ -390,14 +426,22 @@ class Cluster {
     if (!is_awake(node) || !node.disk.under_way || node.disk.stalled) return false;
     const raft::Write write = *std::exchange(node.disk.under_way, std::nullopt);
     Disk& disk = node.disk;
-    if (write.hard_state) disk.hard_state = *write.hard_state;
+    disk.log->append(write);
+    if (write.snapshot && write.snapshot->resets_log) disk.terms.clear();
     for (const raft::Entry& entry : write.entries) {
-      REQUIRE(entry.index.value <= disk.entries.size() + 1);
-      disk.entries.resize(entry.index.value - 1);
-      disk.entries.push_back(entry);
+      disk.terms.erase(disk.terms.lower_bound(entry.index.value), disk.terms.end());
+      disk.terms[entry.index.value] = entry.term;
     }
-    disk.commit = std::max(disk.commit, std::min(write.commit, raft::Index(disk.entries.size())));
     node.replica->written(write.id);
+    return true;
+  }
+
+  static bool finish_snapshot_task(Node& node) {
+    if (!is_awake(node) || node.disk.tasks.empty() || node.disk.stalled) return false;
+    SnapshotTask task = std::move(node.disk.tasks.front());
+    node.disk.tasks.pop_front();
+    std::optional<SnapshotResult> result = node.disk.snapshots->perform(std::move(task));
+    if (result) node.replica->snapshot_done(std::move(*result));
     return true;
   }
 

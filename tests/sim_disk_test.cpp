@@ -157,7 +157,7 @@ TEST_CASE("sim disk: a flipped bit is one bit, and can be mended", "[sim]") {
   durable_file(disk);
   const std::string before = disk.pages("f");
   REQUIRE(disk.is_settled());
-  REQUIRE(disk.flip_a_bit());
+  REQUIRE(disk.flip_a_bit({"f"}));
   const std::string after = disk.pages("f");
   int bits = 0;
   for (std::size_t i = 0; i < before.size(); ++i) {

@@ -39,8 +39,8 @@ TEST_CASE("store: a write sets the value, and its position is the key's ts") {
   CHECK(is_change(first, "colour", 0, 5));
   CHECK(is_change(store.apply(9, put("colour", "red")), "colour", 5, 9));
   REQUIRE(store.find("colour"));
-  CHECK(store.find("colour")->value == "red");
-  CHECK(store.find("colour")->ts == 9);
+  CHECK(store.find("colour")->value() == "red");
+  CHECK(store.find("colour")->ts() == 9);
   CHECK_FALSE(store.find("Colour"));
 }
 
@@ -62,7 +62,7 @@ TEST_CASE("store: if_ts writes only where the key is at that ts") {
   const Applied refused = store.apply(5, put("k", "new", 3));
   CHECK(refused.outcome == Outcome(Conflict{4}));
   CHECK(refused.changes.empty());
-  CHECK(store.find("k")->value == "old");
+  CHECK(store.find("k")->value() == "old");
   CHECK(outcome(store, 6, put("k", "new", 4)) == Outcome(Written{6}));
   CHECK(outcome(store, 7, put("k", "newer", 4)) == Outcome(Conflict{6}));
 }
@@ -111,8 +111,8 @@ TEST_CASE("store: a repeated (session, seq) gets the first answer again and is n
   const Applied again = store.apply(3, put_in("s", 1, "first"));
   CHECK(again.outcome == Outcome(Written{1}));
   CHECK(again.changes.empty());
-  CHECK(store.find("k")->value == "by another");
-  CHECK(store.find("k")->ts == 2);
+  CHECK(store.find("k")->value() == "by another");
+  CHECK(store.find("k")->ts() == 2);
 }
 
 TEST_CASE("store: a conflict and a delete of nothing are answers to repeat, too") {
@@ -150,7 +150,7 @@ TEST_CASE("store: the 257th answer of a session drops the one with the lowest se
   const Applied late = store.apply(303, put_in("s", 1));
   CHECK(late.outcome == Outcome(SessionExpired{}));
   CHECK(late.changes.empty());
-  CHECK(store.find("k")->ts == 302);
+  CHECK(store.find("k")->ts() == 302);
   CHECK(outcome(store, 304, put_in("s", 2)) == Outcome(Written{2}));
   CHECK(outcome(store, 305, put_in("s", answers_kept_per_session + 1)) == Outcome(Written{302}));
 }
@@ -159,7 +159,7 @@ TEST_CASE("store: a seq below a dropped answer is expired even if it never came:
   Store store;
   for (std::uint64_t seq = 2; seq <= answers_kept_per_session + 2; ++seq) store.apply(seq, put_in("s", seq));
   CHECK(outcome(store, 400, put_in("s", 1)) == Outcome(SessionExpired{}));
-  CHECK(store.find("k")->ts == answers_kept_per_session + 2);
+  CHECK(store.find("k")->ts() == answers_kept_per_session + 2);
 }
 
 TEST_CASE("store: a late low seq of a full session is never applied twice") {
@@ -167,7 +167,7 @@ TEST_CASE("store: a late low seq of a full session is never applied twice") {
   for (std::uint64_t i = 0; i < answers_kept_per_session; ++i) store.apply(i + 1, put_in("s", 10 + i));
   CHECK(outcome(store, 400, put_in("s", 5)) == Outcome(Written{400}));
   CHECK(outcome(store, 401, put_in("s", 5)) == Outcome(SessionExpired{}));
-  CHECK(store.find("k")->ts == 400);
+  CHECK(store.find("k")->ts() == 400);
   CHECK(outcome(store, 402, put_in("s", 10)) == Outcome(Written{1}));
 }
 
@@ -194,7 +194,7 @@ TEST_CASE("store: an unknown session that began before the last one forgotten is
     CHECK(refused.outcome == Outcome(SessionExpired{}));
     CHECK(refused.changes.empty());
   }
-  CHECK(store.find("k")->ts == 6);
+  CHECK(store.find("k")->ts() == 6);
   CHECK(outcome(store, 2'000'000, put_in("c", 1, "v", 5)) == Outcome(Written{6}));  // refusals forget nobody
 }
 
@@ -240,8 +240,39 @@ TEST_CASE("store: a key and a value are bytes, in byte order, with zeros in them
   Store store;
   const std::string zeros("a\0b", 3);
   store.apply(1, put(zeros, zeros));
-  CHECK(store.find(zeros)->value == zeros);
+  CHECK(store.find(zeros)->value() == zeros);
   CHECK_FALSE(store.find("a"));
   CHECK(outcome(store, std::numeric_limits<std::uint64_t>::max() - 1, put(zeros, "", 1)) ==
         Outcome(Written{std::numeric_limits<std::uint64_t>::max() - 1}));
+}
+
+TEST_CASE("store: the content digest is the sum of the items', whatever way they came") {
+  Store store;
+  CHECK(store.content_digest() == 0);
+  store.apply(1, put("a", "1"));
+  store.apply(2, put("b", "2"));
+  CHECK(store.content_digest() == snapshot::item_digest("a", "1", 1) + snapshot::item_digest("b", "2", 2));
+  store.apply(3, put("a", "3"));
+  store.apply(4, put("b", "not written", 9));
+  store.apply(5, del("absent"));
+  CHECK(store.content_digest() == snapshot::item_digest("a", "3", 3) + snapshot::item_digest("b", "2", 2));
+  store.apply(6, del("b"));
+  CHECK(store.content_digest() == snapshot::item_digest("a", "3", 3));
+  CHECK(store.totals() == snapshot::Totals{1, 2, store.content_digest()});
+  store.apply(7, del("a"));
+  CHECK(store.content_digest() == 0);
+}
+
+TEST_CASE("store: the content digest does not see sessions and members, the digest does") {
+  Store store;
+  store.apply(1, put_in("s", 1));
+  const std::uint64_t content = store.content_digest();
+  std::uint64_t all = store.digest();
+  store.apply(2, put_in("s", 1));  // repeated: the session was used, the key is as it was
+  CHECK(store.content_digest() == content);
+  CHECK(store.digest() != all);
+  all = store.digest();
+  store.apply(3, command::Members{"c", {}});
+  CHECK(store.content_digest() == content);
+  CHECK(store.digest() != all);
 }

@@ -61,7 +61,13 @@ std::size_t run_script(MemoryDirectory& directory) {
   std::size_t done = 0;
   try {
     Log log(directory);
-    for (done = log.recovered.batches; done < writes.size(); ++done) log.wal->append(writes[done]);
+    for (done = log.recovered.batches; done < writes.size(); ++done) {
+      try {
+        log.wal->append(writes[done]);
+      } catch (const WalFull&) {
+        log.wal->append(writes[done]);  // now there is room
+      }
+    }
   } catch (const FileError&) {
   }
   return done;
@@ -292,13 +298,14 @@ TEST_CASE("wal: without room for a spare the log goes on until it needs one") {
   CHECK_FALSE(log.wal->has_spare());
   CHECK(directory.list() == std::vector<std::string>{first_name, second_name});  // what it got was given back
 
-  SECTION("and throws then") {
+  SECTION("and then waits for room: nothing is written, and the same append can be tried again") {
     log.wal->append(hard_state(2, "n1"));
-    CHECK_THROWS_AS(log.wal->append(entries({entry(1, 3, value('c'))})), FileError);
+    for (int i = 0; i < 3; ++i) CHECK_THROWS_AS(log.wal->append(entries({entry(1, 3, value('c'))})), WalFull);
+    CHECK(directory.list() == std::vector<std::string>{first_name, second_name});
     directory.limit_space(UINT64_MAX);
-    Log again(directory);
-    CHECK(again.wal->has_spare());
-    CHECK(again.recovered.entries.size() == 2);
+    log.wal->append(entries({entry(1, 3, value('c'))}));
+    CHECK(log.wal->has_spare());
+    CHECK(Log(directory).recovered.entries.size() == 3);
   }
   SECTION("and has one again after an append that finds room") {
     directory.limit_space(UINT64_MAX);

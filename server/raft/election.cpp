@@ -47,6 +47,8 @@ void Raft::set_first_command(Payload command) {
 bool Raft::may_stand() const {
   // A server whose disk hangs could not keep what it would promise as a candidate.
   if (disk_hangs()) return false;
+  // Nor could one without the state lead: what is before its log it could give nobody.
+  if (lacks_state_) return false;
   return !config_.guards_first_start || log_.last_index() != Index{} || first_command_;
 }
 
@@ -164,7 +166,7 @@ void Raft::receive_from(const NodeId& from, const VoteReply& reply) {
 
 void Raft::receive_from(const NodeId& from, const TimeoutNow& request) {
   if (request.term != term() || request.leader != from || from != leader() || leads()) return;
-  if (disk_hangs()) return;
+  if (disk_hangs() || lacks_state_) return;
   stand(true);
 }
 

@@ -6,6 +6,16 @@
 #include "server/raft/invariant.hpp"
 
 namespace kv::raft {
+namespace {
+
+// Beside its command, an entry takes about so much: itself, and the blocks that the command is in.
+constexpr std::size_t entry_overhead_bytes = 112;
+
+std::size_t bytes_of(const Entry& entry) {
+  return entry.bytes() + entry_overhead_bytes;
+}
+
+}  // namespace
 
 Log::Log(Position base, const std::vector<Entry>& entries) : base_(base) {
   for (const Entry& entry : entries) append(entry);
@@ -48,12 +58,32 @@ std::vector<Entry> Log::slice(Index first, Index last, std::size_t max_bytes) co
 void Log::append(Entry entry) {
   invariant(entry.index == last_index().next(), "the log has no gaps");
   invariant(entry.term >= last_term(), "terms never fall along the log");
+  bytes_ += bytes_of(entry);
   entries_.push_back(std::move(entry));
 }
 
 void Log::truncate_from(Index first) {
   invariant(first > base_.index, "what is before the base is committed");
-  while (last_index() >= first) entries_.pop_back();
+  while (last_index() >= first) {
+    bytes_ -= bytes_of(entries_.back());
+    entries_.pop_back();
+  }
+}
+
+void Log::compact(Index last) {
+  invariant(last <= last_index(), "only what is in the log is forgotten");
+  while (base_.index < last) {
+    const Entry& first = entries_.front();
+    base_ = {first.index, first.term};
+    bytes_ -= bytes_of(first);
+    entries_.pop_front();
+  }
+}
+
+void Log::reset(Position base) {
+  base_ = base;
+  entries_.clear();
+  bytes_ = 0;
 }
 
 }  // namespace kv::raft

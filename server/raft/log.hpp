@@ -11,13 +11,6 @@
 
 namespace kv::raft {
 
-// A place in the log, as the two sides of a comparison name it.
-struct Position {
-  Index index;
-  Term term;
-  auto operator<=>(const Position&) const = default;
-};
-
 class Log {
  public:
   // `entries` follow `base` without a gap.
@@ -40,6 +33,8 @@ class Log {
   Position last_at_most(Position limit) const;
 
   const Entry& at(Index index) const;
+  // What the entries take in memory, about.
+  std::size_t bytes() const { return bytes_; }
   // Entries from `first` on, up to `max_bytes` of commands, but at least one where there is one.
   std::vector<Entry> slice(Index first, Index last, std::size_t max_bytes) const;
 
@@ -47,10 +42,15 @@ class Log {
   void append(Entry entry);
   // Drops `first` and everything behind it.
   void truncate_from(Index first);
+  // Forgets everything up to `last`, which is in the log or before its base, and becomes the base.
+  void compact(Index last);
+  // Forgets everything: the log goes on behind `base`.
+  void reset(Position base);
 
  private:
   Position base_;
   std::deque<Entry> entries_;
+  std::size_t bytes_ = 0;
 };
 
 }  // namespace kv::raft

@@ -13,9 +13,12 @@ Raft::Raft(Config config, Restored restored)
       log_(restored.base, restored.entries),
       hard_state_(std::move(restored.hard_state)),
       commit_(std::max(restored.commit, restored.base.index)),
+      mark_(std::move(restored.mark_due)),
+      lacks_state_(restored.lacks_state),
       random_(config_.seed),
-      handed_hard_state_(hard_state_),
-      durable_hard_state_(hard_state_),
+      // Where the disk has not been told of the snapshot, it need not know its term either.
+      handed_hard_state_(mark_ ? HardState{} : hard_state_),
+      durable_hard_state_(handed_hard_state_),
       handed_(log_.last_index()),
       writing_last_(log_.last_index()),
       durable_(log_.last_index()),
@@ -134,8 +137,41 @@ void Raft::link_changed(const NodeId& peer) {
   if (!leader) return;
   const auto found = leader->peers.find(peer);
   if (found == leader->peers.end()) return;
-  found->second.restart_from_match();
+  found->second.restart(log_.last_index());
   found->second.heartbeat_due = true;
+}
+
+// ---- Snapshots
+
+void Raft::snapshot_saved(SnapshotMark mark, Index droppable, Index forget) {
+  invariant(mark.position.index <= taken_, "a snapshot holds what has been applied");
+  invariant(std::max(droppable, forget) <= mark.position.index, "only what a snapshot holds is forgotten");
+  if (!mark_ || !mark_->resets_log) mark_ = std::move(mark);
+  droppable_ = std::max(droppable_, droppable);
+  // What the disk has not been given yet must stay.
+  const Index last = std::min(forget, handed_);
+  if (last > log_.base_index()) log_.compact(last);
+}
+
+bool Raft::install(Position position, Payload context) {
+  const bool has_it = lacks_state_ ? position.index < log_.base_index() : position.index <= commit_;
+  if (!has_it) {
+    mark_ = SnapshotMark{position, std::move(context), !log_.matches(position)};
+    if (mark_->resets_log) {
+      log_.reset(position);
+      handed_ = position.index;
+      // Nothing of this log is durable before the mark is; nor is what the write under way brings to the old one.
+      durable_ = writing_last_ = Index{};
+    }
+    commit_ = std::max(commit_, position.index);
+    taken_ = position.index;
+    lacks_state_ = false;
+  }
+  // It is committed, so whoever leads has it.
+  if (const auto* follower = std::get_if<Follower>(&role_); follower && !follower->leader.empty()) {
+    acknowledge(follower->leader, position.index, round_answered_, true);
+  }
+  return !has_it;
 }
 
 void Raft::set_term(Term term) {
@@ -169,7 +205,9 @@ Output Raft::take_output() {
   }
   take_write(output);
   take_messages(output);
-  for (; taken_ < commit_; taken_ = taken_.next()) output.committed.push_back(log_.at(taken_.next()));
+  if (!lacks_state_) {
+    for (; taken_ < commit_; taken_ = taken_.next()) output.committed.push_back(log_.at(taken_.next()));
+  }
   output.reads = std::exchange(safe_reads_, {});
   output.dropped_reads = std::exchange(dropped_reads_, {});
   if (const Output::Changed now{role(), term(), leader()}; now != told_) {
@@ -179,23 +217,42 @@ Output Raft::take_output() {
   return output;
 }
 
+// That this server's own state is in a snapshot may be said of what the disk's log holds.
+bool Raft::mark_is_due() const {
+  return mark_ && (mark_->resets_log || mark_->position.index <= durable_);
+}
+
 void Raft::take_write(Output& output) {
   if (writing_) return;
   const bool new_hard_state = hard_state_ != handed_hard_state_;
-  if (!new_hard_state && handed_ == log_.last_index()) return;
+  if (!new_hard_state && handed_ == log_.last_index() && !mark_is_due()) return;
   Write write;
   write.id = next_write_++;
   if (new_hard_state) write.hard_state = hard_state_;
   write.entries = log_.slice(handed_.next(), log_.last_index(), config_.limits.max_write_bytes);
   handed_ = handed_ + write.entries.size();
   write.commit = std::min(commit_, handed_);
+  if (mark_is_due()) write.snapshot = std::exchange(mark_, std::nullopt);
+  write.droppable = droppable_;
   writing_ = write.id;
   handed_hard_state_ = hard_state_;
   writing_last_ = handed_;
   output.write = std::move(write);
 }
 
+// What a leader must know of this server beside its answer.
+void Raft::add_condition(std::vector<Envelope>& envelopes) const {
+  if (!full_ && !lacks_state_) return;
+  for (Envelope& envelope : envelopes) {
+    auto* reply = std::get_if<AppendReply>(&envelope.message);
+    if (!reply) continue;
+    reply->full = full_;
+    if (lacks_state_) reply->wants_snapshot = log_.base_index();
+  }
+}
+
 void Raft::take_messages(Output& output) {
+  add_condition(send_);
   output.send = std::exchange(send_, {});
   const bool earlier_write_under_way = writing_ && !output.write;
   if (earlier_write_under_way) return;  // what waits for the disk leaves with the next write
@@ -206,6 +263,7 @@ void Raft::take_messages(Output& output) {
         {acknowledgement_->to, AppendReply{term(), true, covered, acknowledgement_->round, {}, {}, {}}});
     if (covered == acknowledgement_->verified) acknowledgement_.reset();
   }
+  add_condition(send_after_);
   if (output.write) {
     output.send_after = std::exchange(send_after_, {});
     return;

@@ -57,9 +57,14 @@ struct Config {
 // What the disk gave back at start.
 struct Restored {
   HardState hard_state;
-  Position base;  // of a snapshot; {} without one
+  Position base;  // of a snapshot, or of what the disk has of the log; {} if that is all
   std::vector<Entry> entries;
   Index commit;
+  // The disk has not been told yet of the snapshot that `base` comes from.
+  std::optional<SnapshotMark> mark_due = std::nullopt;
+  // The state up to `base` is not there: its snapshots are damaged. This server votes and takes entries as always,
+  // applies nothing and does not stand before it has got a snapshot from a leader.
+  bool lacks_state = false;
 };
 
 class Raft {
@@ -81,6 +86,18 @@ class Raft {
   // Hands leadership to a peer as soon as it is caught up (dissertation §3.10); given up after an election
   // timeout. Ignored unless this server leads and `to` votes.
   void transfer(const NodeId& to);
+  // A snapshot of this server's own state is durable. The disk may forget what is at or before `droppable`, and
+  // the core what is at or before `forget`; both at most the snapshot's position.
+  void snapshot_saved(SnapshotMark mark, Index droppable, Index forget);
+  // A part of a snapshot has come from the leader of that term, and is heard as its REPLICATION is. False: it does
+  // not lead, or no longer.
+  bool hear_leader(const NodeId& from, Term term);
+  // A leader's snapshot is durable here. True: it is now what the state and the log begin from: entries behind it
+  // stay if they fit it, and else everything goes (Raft §7). False: this server has all of it already. Either way
+  // it is acknowledged when the disk knows of it.
+  bool install(Position position, Payload context);
+  // Whether this server's disk has room for more than what must not fail: its leader hears of it.
+  void set_full(bool full) { full_ = full; }
   // The link to a peer broke or came back: what was on its way may be lost.
   void link_changed(const NodeId& peer);
   // The command with which a leader opens a log that is still empty, in place of the no-op of its term; null: none,
@@ -103,6 +120,7 @@ class Raft {
   const Log& log() const { return log_; }
   const Config& config() const { return config_; }
   bool transferring() const;
+  bool lacks_state() const { return lacks_state_; }
   // nullptr unless this server leads and `peer` is another voter.
   const Progress* progress_of(const NodeId& peer) const;
 
@@ -143,8 +161,10 @@ class Raft {
   void tick_leader(Leader& leader);
   void set_term(Term term);
   bool disk_hangs() const { return write_ticks_ > config_.election_ticks; }
+  bool mark_is_due() const;
   void take_write(Output& output);
   void take_messages(Output& output);
+  void add_condition(std::vector<Envelope>& envelopes) const;
   bool term_is_durable() const { return hard_state_ == durable_hard_state_; }
 
   // election.cpp
@@ -188,6 +208,10 @@ class Raft {
   Index commit_;
   std::variant<Follower, PreCandidate, Candidate, Leader> role_;
   Payload first_command_;
+  std::optional<SnapshotMark> mark_;  // that the disk has not been told of
+  Index droppable_;
+  bool lacks_state_ = false;
+  bool full_ = false;
 
   std::mt19937_64 random_;
   std::uint32_t election_ticks_ = 0;    // since a leader or a granted vote

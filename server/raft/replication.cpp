@@ -24,19 +24,24 @@ bool Raft::is_well_formed(const AppendRequest& request) const {
   return before.term <= request.term;
 }
 
-void Raft::receive_from(const NodeId& from, const AppendRequest& request) {
-  if (request.leader != from || !is_well_formed(request)) return;
-  if (request.term < term()) {
+bool Raft::hear_leader(const NodeId& from, Term its_term) {
+  if (from == config_.self || !quorum_.contains(from)) return false;
+  if (its_term < term()) {
     // The answer's term makes the old leader step down (Raft figure 2, AppendEntries 1). It says nothing else: the
     // rounds and positions of the old term mean something different to a leader of this one.
     send_.push_back({from, AppendReply{term(), false, {}, 0, {}, {}, {}}});
-    return;
+    return false;
   }
-  if (request.term == term() && leads()) return;  // there is one leader a term; this is not from a peer of ours
+  if (its_term == term() && leads()) return false;  // there is one leader a term; this is not from a peer of ours
   const auto* follower = std::get_if<Follower>(&role_);
-  if (request.term > term() || !follower || follower->leader != from) become_follower(request.term, from);
+  if (its_term > term() || !follower || follower->leader != from) become_follower(its_term, from);
   reset_election_timer();
+  return true;
+}
 
+void Raft::receive_from(const NodeId& from, const AppendRequest& request) {
+  if (request.leader != from || !is_well_formed(request)) return;
+  if (!hear_leader(from, request.term)) return;
   const Position previous{request.prev_index, request.prev_term};
   if (request.prev_index >= log_.base_index() && !log_.matches(previous)) {
     refuse(from, request);
@@ -110,21 +115,26 @@ void Raft::receive_from(const NodeId& from, const AppendReply& reply) {
   Progress& progress = leader->peers.at(from);
   progress.active = true;
   progress.ticks_since_contact = 0;
+  progress.full = reply.full;
+  progress.wants_snapshot = reply.wants_snapshot;
   if (reply.round <= leader->round) progress.round_acked = std::max(progress.round_acked, reply.round);
   if (!reply.success) {
     back_up(progress, reply);
   } else if (reply.match <= log_.last_index()) {
     progress.acknowledge(reply.match);
-    progress.mode = Progress::Mode::replicate;
+    // Who needs a snapshot has it when it has got to where the log begins.
+    const bool follows = progress.mode != Progress::Mode::snapshot || progress.match >= log_.base_index();
+    if (follows) progress.mode = Progress::Mode::replicate;
     advance_commit();
   }
   confirm_reads(*leader);
 }
 
 void Raft::back_up(Progress& progress, const AppendReply& reply) {
-  if (reply.rejected <= progress.match) return;  // late: a newer answer has matched further
+  if (reply.rejected <= progress.match) return;           // late: a newer answer has matched further
+  if (progress.mode == Progress::Mode::snapshot) return;  // it still has to get what it lacks
   if (progress.mode == Progress::Mode::replicate) {
-    progress.restart_from_match();  // a message was lost on the way
+    progress.restart(log_.last_index());  // a message was lost on the way
     return;
   }
   if (reply.rejected != progress.next.previous()) return;  // not the probe that was asked last
@@ -149,6 +159,11 @@ void Raft::feed_peers(Leader& leader) {
 
 void Raft::feed(Leader& leader, const NodeId& peer, Progress& progress) {
   if (progress.heartbeat_due) progress.probe_sent = false;
+  if (progress.next <= log_.base_index()) {
+    progress.mode = Progress::Mode::snapshot;
+    // Its heartbeats ask for the place from which the log could follow: so it is seen when it has come there.
+    progress.next = log_.base_index().next();
+  }
   bool sent = false;
   if (progress.mode == Progress::Mode::probe) {
     if (!progress.probe_sent) {
@@ -157,7 +172,7 @@ void Raft::feed(Leader& leader, const NodeId& peer, Progress& progress) {
       progress.probe_sent = true;
       sent = true;
     }
-  } else {
+  } else if (progress.mode == Progress::Mode::replicate) {
     while (progress.next <= log_.last_index() && has_window(progress)) {
       auto entries = log_.slice(progress.next, log_.last_index(), config_.limits.max_append_bytes);
       Progress::Sent message{entries.back().index, 0};

@@ -8,9 +8,9 @@
 
 namespace kv::raft {
 
-void Progress::restart_from_match() {
+void Progress::restart(Index last) {
   mode = Mode::probe;
-  next = match.next();
+  next = (match == Index{} ? last : match).next();
   probe_sent = false;
   in_flight.clear();
   in_flight_bytes = 0;

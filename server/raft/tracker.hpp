@@ -14,8 +14,9 @@ namespace kv::raft {
 // How far one peer is (Raft figure 2, nextIndex and matchIndex), and how it is fed.
 struct Progress {
   // probe: where the logs agree is not known, so one message at a time; replicate: messages follow each other
-  // without waiting for the answers.
-  enum class Mode { probe, replicate };
+  // without waiting for the answers; snapshot: it needs entries that the log no longer has, and gets a snapshot in
+  // their place, which the core does not see (dissertation §5.1). Until it has it, it gets heartbeats.
+  enum class Mode { probe, replicate, snapshot };
 
   Mode mode = Mode::probe;
   Index match;              // durable there, and equal to ours
@@ -33,9 +34,14 @@ struct Progress {
   bool heartbeat_due = false;
   bool active = true;  // heard from since the last check of the quorum
   std::uint64_t ticks_since_contact = 0;
+  Index wants_snapshot;  // see AppendReply
+  bool full = false;     // likewise
 
-  // The messages on their way may be lost: start again from what is certain.
-  void restart_from_match();
+  // Whether a snapshot is the next thing that it must get.
+  bool needs_snapshot() const { return mode == Mode::snapshot || wants_snapshot != Index{}; }
+  // The messages on their way may be lost: start again from what is certain, or, where nothing is yet, from the end
+  // of the log.
+  void restart(Index last);
   void acknowledge(Index matched);
   void note_sent(Sent sent);
 };

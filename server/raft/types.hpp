@@ -57,6 +57,20 @@ struct Entry {
   std::size_t bytes() const { return command ? command->size() : 0; }
 };
 
+// A place in the log, as the two sides of a comparison name it.
+struct Position {
+  Index index;
+  Term term;
+  auto operator<=>(const Position&) const = default;
+};
+
+// Says of the disk that it holds a snapshot of the state at `position`, and of the log how it goes on from there.
+struct SnapshotMark {
+  Position position;
+  Payload context;          // what has to be known without reading the snapshot; means nothing to the core
+  bool resets_log = false;  // what the log had is not what the snapshot stands for: it begins anew behind it
+};
+
 // What must be durable before any promise of this term is given (Raft figure 2, "persistent state").
 struct HardState {
   Term term;
@@ -102,6 +116,9 @@ struct AppendReply {
   Index rejected;
   Index hint_index;
   Term hint_term;
+  // Of the server that answers, whatever the question was.
+  Index wants_snapshot = {};  // it lacks the state up to here, and needs a snapshot of this position or a later one
+  bool full = false;          // its disk has no room for more than what must not fail
 };
 
 // Stand for election at once (dissertation §3.10).
@@ -120,12 +137,14 @@ struct Envelope {
 enum class Role { follower, pre_candidate, candidate, leader };
 
 // What to make durable, in one batch. Entries at or before a position that is already on disk replace it
-// and everything after it.
+// and everything after it. A mark comes before the entries of the same write.
 struct Write {
   std::uint64_t id = 0;
   std::optional<HardState> hard_state;  // when it changed
   std::vector<Entry> entries;
   Index commit;  // the commit position known now; recovery may apply up to it
+  std::optional<SnapshotMark> snapshot = std::nullopt;
+  Index droppable = {};  // what is at or before it is in durable snapshots, and the disk may forget it
 };
 
 // All that the outside must do, in this order of meaning: `send` may leave at once; `write` goes to the

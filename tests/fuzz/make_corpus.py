@@ -355,11 +355,60 @@ def wal_forged_seeds():
     }
 
 
+def snapshot_seeds():
+    u32 = lambda number: struct.pack("<I", number)
+    u64 = lambda number: struct.pack("<Q", number)
+    members = b"\1\3" + string(UUID.encode()) + u32(1) + member(b"n1")
+    state = lambda command=b"", forgotten=0: b"\1" + string(command) + u64(forgotten)
+    item = lambda key, ts=1, value=b"v": b"\2" + u64(ts) + string(key) + string(value)
+    answer = lambda seq, kind=1, number=1: u64(seq) + bytes([kind]) + u64(number)
+    session = lambda name, last, *answers, dropped=0: (
+        b"\3" + string(name) + u64(last) + u64(dropped) + u32(len(answers)) + b"".join(answers))
+    kinds = [answer(seq, seq, seq * 2) for seq in range(1, 6)]
+    # Checksums and the header are the target's own to make.
+    header = b"kvdsnap\n" + u32(1) + u32(0) + u64(7) + u64(3) + b"\0" * 32
+    block = lambda *records: u32(len(b"".join(records))) + b"\0" * 12 + b"".join(records)
+    end = lambda blocks, keys=0, size=0: b"\0" * 16 + u64(blocks) + u64(keys) + u64(size) + b"\0" * 16
+    good = [block(state(members, 2), item(b"a")), block(item(b"b", 5)), block(session(b"s", 6, *kinds))]
+    forged = lambda *parts, keep=0, piece=7: bytes([keep, piece]) + b"".join(parts)
+    return {
+        "good": forged(header, *good, end(3, 2, 4)),
+        "good-byte-by-byte": forged(header, *good, end(3, 2, 4), piece=0),
+        "good-no-blocks": forged(header, end(0)),
+        "own-header": forged(header, *good, end(3), keep=1),
+        "own-header-version-2": forged(header.replace(b"\1\0\0\0", b"\2\0\0\0", 1), end(0), keep=1),
+        "own-count": forged(header, *good, end(2), keep=2),
+        "behind-the-end": forged(header, good[0], end(1), b"x"),
+        "end-missing": forged(header, *good),
+        "block-cut": forged(header, good[0][:-1]),
+        "block-too-long": forged(header, u32((4 << 20) + 1) + b"\0" * 12),
+        "block-huge": forged(header, u32(2**32 - 1) + b"\0" * 12),
+        "records": forged(state(members, 1), item(b"a"), item(b"b"), session(b"s", 1), session(b"t", 2, *kinds)),
+        "records-dropped": forged(state(), session(b"s", 9, answer(5), answer(8), dropped=4)),
+        "no-state": forged(item(b"a")),
+        "state-twice": forged(state(), state()),
+        "members-none": forged(state(b"\1\1\0" + string(b"k") + string(b"v"))),
+        "items-unsorted": forged(state(), item(b"b"), item(b"a")),
+        "item-behind-session": forged(state(), session(b"s", 1), item(b"a")),
+        "item-no-position": forged(state(), item(b"a", 0)),
+        "item-last-position": forged(state(), item(b"a", 2**64 - 1)),
+        "key-beyond-end": forged(state(), b"\2" + u64(1) + u32(2**32 - 1) + b"k"),
+        "sessions-unsorted": forged(state(), session(b"t", 1), session(b"s", 2)),
+        "sessions-same-position": forged(state(), session(b"s", 1), session(b"t", 1)),
+        "answers-unsorted": forged(state(), session(b"s", 1, answer(2), answer(1))),
+        "answers-many-announced": forged(state(), b"\3" + string(b"s") + u64(1) + u64(0) + u32(2**32 - 1)),
+        "kind-unknown": forged(state(), session(b"s", 1, answer(1, 6))),
+        "type-unknown": forged(state(), b"\4"),
+        "empty": b"",
+    }
+
+
 def main():
     corpora = {
         "frame": frame_seeds(),
         "message": {name: compact(message) for name, message in good_messages().items()} | awkward_messages(),
         "command": command_seeds(),
+        "snapshot": snapshot_seeds(),
         "wal": wal_seeds(),
         "wal_forged": wal_forged_seeds(),
     }

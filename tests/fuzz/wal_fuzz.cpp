@@ -233,6 +233,7 @@ void fail_in_a_write(WrittenLog& log, Input& input) {
     log.wal().append(write);
     answered = true;
   } catch (const FileError&) {
+  } catch (const WalFull&) {
   }
   log.note(write);
   log.close(false);

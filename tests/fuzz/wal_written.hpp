@@ -118,6 +118,10 @@ class WrittenLog {
     place.offset = place.end();
     place.bytes = size_of(write);
     if (place.end() > segment_size_) {
+      // The first batch of a segment says the term and the vote again.
+      raft::Write first = write;
+      if (!first.hard_state && content_.hard_state != raft::HardState{}) first.hard_state = content_.hard_state;
+      place.bytes = size_of(first);
       ++place.segment;
       place.offset = sector;
       segment_size_ = std::max<std::size_t>(segment_bytes, place.end());

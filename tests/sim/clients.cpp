@@ -376,6 +376,11 @@ void Clients::settle_error(std::size_t number, const message::Error& error) {
       clients_[op.client].session.clear();  // a new one begins with the next INIT
       lose(op.client);
       return end(number, op.may_be_done ? history::Outcome::info : history::Outcome::fail);
+    case message::Code::no_space:
+      if (!op.until_done || world_.plan.quota == 0) return retry(number);
+      // A leader has said so: that is all that can be expected where the data may not grow.
+      if (op.done) std::exchange(op.done, nullptr)();
+      return end(number, op.may_be_done ? history::Outcome::info : history::Outcome::fail);
     default:
       return retry(number);
   }

@@ -94,7 +94,7 @@ std::vector<NodeIndex> Cluster::draw_majority() {
     return members;
   }
   for (auto& node : nodes_) {
-    if (!node->disk().is_wiped()) members.push_back(node->index());
+    if (!node->disk().is_wiped() && !node->may_lack_state()) members.push_back(node->index());
   }
   // Often without the leader, which may be in a bad state and not know it.
   const bool spare_leader = world_.random.percent(50);

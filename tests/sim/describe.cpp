@@ -66,6 +66,12 @@ std::string describe_body(const message::Init&) {
 std::string describe_body(const message::Status&) {
   return "STATUS";
 }
+std::string describe_body(const message::Backup& asked) {
+  return "BACKUP " + text(asked.snapshot) + " from " + text(asked.offset);
+}
+std::string describe_body(const message::BackupOk& ok) {
+  return "BACKUP_OK " + text(ok.snapshot) + " from " + text(ok.offset) + " of " + text(ok.size);
+}
 std::string describe_body(const message::ReadIndex&) {
   return "READ_INDEX";
 }
@@ -103,6 +109,10 @@ std::string describe(const raft::Write& write) {
     const std::string& vote = write.hard_state->vote.name;
     out += " term " + text(write.hard_state->term.value) + (vote.empty() ? " no vote" : " vote for " + vote);
   }
+  if (write.snapshot) {
+    out += " snapshot " + place(write.snapshot->position.index, write.snapshot->position.term) +
+           (write.snapshot->resets_log ? ", where the log begins anew" : "");
+  }
   if (!write.entries.empty()) {
     out += " entries " + place(write.entries.front().index, write.entries.front().term) + " to " +
            place(write.entries.back().index, write.entries.back().term);
@@ -121,6 +131,14 @@ std::string describe(const PeerMessage& message) {
                           return "FORWARD_OK " + text(m.number) + ": " +
                                  std::visit([](const auto& body) { return describe_body(body); }, m.answer);
                         },
+                        [](const message::Snapshot& m) {
+                          return "SNAPSHOT term " + text(m.term) + " of " + text(m.index) + " from " +
+                                 text(m.offset) + " of " + text(m.size);
+                        },
+                        [](const message::SnapshotOk& m) {
+                          return "SNAPSHOT_OK term " + text(m.term) + " of " + text(m.index) + " wants " +
+                                 text(m.offset) + (m.damaged ? ", damaged" : "");
+                        },
                     },
                     message.body);
 }
@@ -137,6 +155,7 @@ std::string describe(const message::Answer& answer) {
 
 void mix_into(TraceHash& hash, const PeerMessage& message) {
   hash.mix(message.body.index());
+  if (const auto* part = std::get_if<message::Snapshot>(&message.body)) hash.mix(part->index + part->offset);
   const auto* body = std::get_if<raft::Message>(&message.body);
   if (!body) return;
   hash.mix(body->index());

@@ -290,8 +290,7 @@ bool Disk::is_settled() const {
                                                    [](const auto& item) { return item.second->is_settled(); });
 }
 
-std::optional<std::string> Disk::flip_a_bit() {
-  std::vector<std::string> names = list();
+std::optional<std::string> Disk::flip_a_bit(std::vector<std::string> names) {
   std::erase_if(names, [this](const std::string& name) { return contents_->names[name]->pages.empty(); });
   if (names.empty()) return std::nullopt;
   const std::string name = world_.random.pick(names);

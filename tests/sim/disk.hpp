@@ -47,6 +47,7 @@ class Disk final : public Directory {
   // No room for anything more; or again plenty.
   void fill(bool full) { full_ = full; }
   // Whether the process that runs now has been told of a failure, or there is no room.
+  bool has_failed() const { return has_failed_; }
   bool excuses_an_end() const { return has_failed_ || full_; }
 
   // The process is gone. What it wrote stays in the kernel's pages, but those that a failed sync has dropped may
@@ -57,8 +58,8 @@ class Disk final : public Directory {
 
   // Whether all that was written is durable, so that a flipped bit must be found.
   bool is_settled() const;
-  // Flips one bit of one file, on the disk and in the pages; says where. nullopt: there are no files.
-  std::optional<std::string> flip_a_bit();
+  // Flips one bit of one of these files, on the disk and in the pages; says where. nullopt: they are empty.
+  std::optional<std::string> flip_a_bit(std::vector<std::string> names);
   void undo_flips();
   // The whole contents are taken away; those that are kept can be put back later.
   void wipe(bool keep);

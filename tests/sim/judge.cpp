@@ -27,8 +27,14 @@ Judge::Mark Judge::mark_of(const raft::Entry& entry) {
   return {entry.term, command};
 }
 
-void Judge::add(Log& log, const raft::Write& write) {
+// What is in a snapshot is committed, and all that a log has at and before its position.
+void Judge::begin_at(Log& log, raft::Index base) const {
+  log.entries.assign(committed_.begin(), committed_.begin() + static_cast<std::ptrdiff_t>(base.value));
+}
+
+void Judge::add(Log& log, const raft::Write& write) const {
   if (write.hard_state) log.hard_state = *write.hard_state;
+  if (write.snapshot && write.snapshot->resets_log) begin_at(log, write.snapshot->position.index);
   for (const raft::Entry& entry : write.entries) {
     log.entries.resize(entry.index.value - 1);
     log.entries.push_back(mark_of(entry));
@@ -38,13 +44,26 @@ void Judge::add(Log& log, const raft::Write& write) {
 
 // ---- The disk
 
-bool Judge::matches(const Log& log, const Wal::Recovered& recovered) const {
-  return recovered.hard_state == log.hard_state && recovered.commit == log.commit &&
-         std::equal(log.entries.begin(), log.entries.end(), recovered.entries.begin(), recovered.entries.end(),
+bool Judge::matches(const Log& log, const Recovered& recovered) const {
+  const std::uint64_t base = recovered.replica.base.index.value;
+  const auto& entries = recovered.replica.entries;
+  raft::HardState hard_state = log.hard_state;
+  // A snapshot may be further than the log, or fit it no more: the log is then what the snapshot stands for.
+  const bool begins_anew = recovered.replica.mark_due.has_value();
+  if (begins_anew && hard_state.term < recovered.replica.base.term) hard_state = {recovered.replica.base.term, {}};
+  if (recovered.replica.hard_state != hard_state || recovered.replica.commit != log.commit) return false;
+  if (begins_anew) {
+    const bool fits = base <= log.entries.size() && log.entries[base - 1] == committed_[base - 1];
+    // The log may have been told of it by now, but not on the disk.
+    return entries.empty() && (!fits || base == log.entries.size());
+  }
+  return base <= log.entries.size() &&
+         std::equal(log.entries.begin() + static_cast<std::ptrdiff_t>(base), log.entries.end(), entries.begin(),
+                    entries.end(),
                     [](const Mark& mark, const raft::Entry& entry) { return mark == mark_of(entry); });
 }
 
-void Judge::recovered(const std::string& node, const Wal::Recovered& recovered) {
+void Judge::recovered(const std::string& node, const Recovered& recovered) {
   identities_[node] = recovered.identity;
   Disk& disk = disks_[recovered.identity];
   disk.node = node;
@@ -59,10 +78,41 @@ void Judge::recovered(const std::string& node, const Wal::Recovered& recovered) 
     disk.under_way.reset();
   }
   world_.check(Rule::recovery_exact, matches(disk.durable, recovered), [&] {
-    return node + " has recovered " + spell(recovered.hard_state) + ", " +
-           std::to_string(recovered.entries.size()) + " entries, commit " + std::to_string(recovered.commit.value) +
-           "; durable were " + spell(disk.durable.hard_state) + ", " + std::to_string(disk.durable.entries.size()) +
-           " entries, commit " + std::to_string(disk.durable.commit.value);
+    const ReplicaRestored& restored = recovered.replica;
+    return node + " has recovered " + spell(restored.hard_state) + ", " + std::to_string(restored.entries.size()) +
+           " entries behind " + std::to_string(restored.base.index.value) + ", commit " +
+           std::to_string(restored.commit.value) + "; durable were " + spell(disk.durable.hard_state) + ", " +
+           std::to_string(disk.durable.entries.size()) + " entries, commit " +
+           std::to_string(disk.durable.commit.value);
+  });
+  disk.durable.hard_state = recovered.replica.hard_state;
+  if (recovered.replica.mark_due) begin_at(disk.durable, recovered.replica.base.index);
+  check_snapshot(node, *recovered.replica.store, recovered.replica.stored.index.value);
+}
+
+void Judge::snapshot_done(const std::string& node, const SnapshotResult& result) {
+  const auto* received = std::get_if<snapshot_result::Received>(&result);
+  if (!received || !received->store) return;
+  world_.coverage.note(Fault::behind_the_log);
+  check_snapshot(node, *received->store, received->position.index.value);
+}
+
+// All of it, and nothing else, is what the log's commands have come to.
+void Judge::check_snapshot(const std::string& node, const Store& store, std::uint64_t position) {
+  std::size_t keys = 0;
+  bool alike = position <= committed_.size();
+  for (const auto& [key, versions] : model_.keys()) {
+    const Model::Version* version = model_.at(key, position);
+    const Item* item = store.find(key);
+    const bool absent = !version || !version->value;
+    alike = alike && (absent ? !item : item && item->value() == *version->value && item->ts() == version->position);
+    if (item) ++keys;
+  }
+  alike = alike && keys == store.keys();
+  const auto digest = digests_.find(position);
+  alike = alike && (digest == digests_.end() || digest->second == store.digest());
+  world_.check(Rule::snapshot_true, alike, [&] {
+    return node + " has a snapshot of " + std::to_string(position) + " that is not the state there";
   });
 }
 
@@ -115,9 +165,13 @@ std::size_t Judge::copies(std::uint64_t position, const Mark& mark) const {
 // ---- The process
 
 void Judge::started(const std::string& node, const Replica& replica) {
-  world_.check(Rule::recovery_exact, replica.applied() == disk_of(node).durable.commit.value, [&] {
+  const raft::Raft& raft = replica.raft();
+  const raft::Index known = std::max(disk_of(node).durable.commit, raft.log().base_index());
+  const bool all_applied =
+      raft.lacks_state() ? replica.applied() == replica.snapshot().index.value : replica.applied() == known.value;
+  world_.check(Rule::recovery_exact, all_applied, [&] {
     return node + " starts with " + std::to_string(replica.applied()) + " applied, though " +
-           std::to_string(disk_of(node).durable.commit.value) + " were known to be committed";
+           std::to_string(known.value) + " were known to be committed";
   });
   processes_[node] = {&replica, {}, {}, 0, false};
   stepped(node, replica);
@@ -150,7 +204,7 @@ void Judge::check_leader(const std::string& node, const raft::Raft& raft) {
   });
   // What was committed in an earlier term. One that is elected late, while a newer term has its leader already,
   // can commit nothing.
-  for (std::uint64_t position = 1; position <= committed_.size(); ++position) {
+  for (std::uint64_t position = raft.log().first_index().value; position <= committed_.size(); ++position) {
     const Mark& mark = committed_[position - 1];
     if (committed_in_[position - 1] >= raft.term()) break;
     world_.check(Rule::leader_completeness, raft.log().term_at(raft::Index(position)) == mark.term, [&] {
@@ -161,7 +215,8 @@ void Judge::check_leader(const std::string& node, const raft::Raft& raft) {
 }
 
 void Judge::check_commit(const std::string& node, const raft::Raft& raft, const Process& before) {
-  for (raft::Index index = before.commit.next(); index <= raft.commit(); index = index.next()) {
+  const raft::Index first = std::max(before.commit.next(), raft.log().first_index());
+  for (raft::Index index = first; index <= raft.commit(); index = index.next()) {
     const raft::Entry& entry = raft.log().at(index);
     if (index.value > committed_.size()) commit(entry, raft.term());
     const Mark& mark = committed_[index.value - 1];
@@ -212,9 +267,9 @@ void Judge::check_store(const std::string& node, const Replica& replica, std::ui
     const Model::Effect* effect = model_.effect(position);
     if (!effect) continue;
     const Model::Version* version = model_.at(effect->key, applied);
-    const Store::Item* item = replica.store().find(effect->key);
+    const Item* item = replica.store().find(effect->key);
     const bool absent = !version || !version->value;
-    const bool alike = absent ? !item : item && item->value == version->value && item->ts == version->position;
+    const bool alike = absent ? !item : item && item->value() == version->value && item->ts() == version->position;
     world_.check(Rule::state_as_modelled, alike, [&] {
       return node + " has applied " + std::to_string(applied) + " and its key '" + effect->key +
              "' is not what the log says";
@@ -286,7 +341,7 @@ void Judge::check_promise(const std::string& node, const raft::NodeId&, const ra
   bool kept = durable.hard_state.term >= reply.term && durable.entries.size() >= reply.match.value;
   // And what it has is what the leader has, as long as this can be asked.
   const raft::Raft* leader = leader_of(reply.term);
-  if (kept && leader && reply.match.value > 0) {
+  if (kept && leader && reply.match >= std::max(leader->log().base_index(), raft::Index(1))) {
     kept = leader->log().term_at(reply.match) == durable.entries[reply.match.value - 1].term;
   }
   world_.check(Rule::durable_before_promised, kept, [&] {

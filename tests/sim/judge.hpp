@@ -13,8 +13,7 @@
 #include <utility>
 #include <vector>
 
-#include "server/replica.hpp"
-#include "server/wal.hpp"
+#include "server/recovery.hpp"
 #include "tests/sim/model.hpp"
 #include "tests/sim/world.hpp"
 
@@ -27,9 +26,10 @@ class Judge {
   // ---- A server's disk
 
   // A log was opened, with this as the result.
-  void recovered(const std::string& node, const Wal::Recovered& recovered);
+  void recovered(const std::string& node, const Recovered& recovered);
   void writes(const std::string& node, const raft::Write& write);
   void written(const std::string& node);
+  void snapshot_done(const std::string& node, const SnapshotResult& result);
 
   // ---- A server's process
 
@@ -103,9 +103,10 @@ class Judge {
   };
 
   static Mark mark_of(const raft::Entry& entry);
-  static void add(Log& log, const raft::Write& write);
+  void add(Log& log, const raft::Write& write) const;
+  void begin_at(Log& log, raft::Index base) const;
   Disk& disk_of(const std::string& node) { return disks_.at(identities_.at(node)); }
-  bool matches(const Log& log, const Wal::Recovered& recovered) const;
+  bool matches(const Log& log, const Recovered& recovered) const;
   std::size_t copies(std::uint64_t position, const Mark& mark) const;
   const raft::Raft* leader_of(raft::Term term) const;
   void note_vote(const Disk& disk, raft::Term term, const raft::NodeId& candidate);
@@ -115,6 +116,7 @@ class Judge {
   void check_order(const std::string& value);
   void commit(const raft::Entry& entry, raft::Term term);
   void check_store(const std::string& node, const Replica& replica, std::uint64_t before);
+  void check_snapshot(const std::string& node, const Store& store, std::uint64_t position);
   void check_promise(const std::string& node, const raft::NodeId& to, const raft::VoteRequest& request);
   void check_promise(const std::string& node, const raft::NodeId& to, const raft::VoteReply& reply);
   void check_promise(const std::string& node, const raft::NodeId& to, const raft::AppendReply& reply);

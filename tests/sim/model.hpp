@@ -35,6 +35,8 @@ class Model {
   const Version* at(const std::string& key, std::uint64_t position) const;
   // What the position's command did; nullptr: nothing.
   const Effect* effect(std::uint64_t position) const;
+  // All keys that were ever written, with their versions.
+  const std::map<std::string, std::vector<Version>>& keys() const { return keys_; }
 
  private:
   struct Session {

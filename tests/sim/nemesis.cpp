@@ -9,7 +9,8 @@ namespace {
 constexpr std::array always = {
     Fault::kill_in_recovery, Fault::message_lost,  Fault::message_twice,      Fault::message_overtaken,
     Fault::message_late,     Fault::torn_write,    Fault::lost_name,          Fault::lost_pages,
-    Fault::wipe_given_back,  Fault::write_retried, Fault::read_of_the_future,
+    Fault::wipe_given_back,  Fault::write_retried, Fault::read_of_the_future, Fault::behind_the_log,
+    Fault::snapshot_damaged,
 };
 
 }  // namespace
@@ -144,7 +145,12 @@ void Nemesis::strike_disk(Fault fault, Node& node) {
 }
 
 void Nemesis::flip(Node& node) {
-  node.flip_a_bit();
+  // Who has lost its state needs others that have it: those whose disk was wiped count too.
+  const auto without = std::count_if(nodes_.begin(), nodes_.end(), [&](auto& n) {
+    return n->index() != node.index() && (n->disk().is_wiped() || n->may_lack_state());
+  });
+  const bool others_have_it = static_cast<std::size_t>(without) < (nodes_.size() - 1) / 2;
+  node.flip_a_bit(others_have_it || nodes_.size() == 1);
   const Time found = world_.random.skewed(100 * ms);
   later(found, [&node] { node.start(); });
   later(found + world_.random.skewed(500 * ms), [&node] {
@@ -154,7 +160,8 @@ void Nemesis::flip(Node& node) {
 }
 
 void Nemesis::wipe(Node& node) {
-  const auto wiped = std::count_if(nodes_.begin(), nodes_.end(), [](auto& n) { return n->disk().is_wiped(); });
+  const auto wiped = std::count_if(nodes_.begin(), nodes_.end(),
+                                   [](auto& n) { return n->disk().is_wiped() || n->may_lack_state(); });
   const bool formed = judge_.is_formed();
   if (formed && (node.disk().is_wiped() || static_cast<std::size_t>(wiped) >= (nodes_.size() - 1) / 2)) return;
   // Before the cluster is formed who has promised nothing can be wiped and comes back as good as before.
@@ -244,7 +251,7 @@ void Nemesis::torment(Node& node) {
   if (how == 1) cut(true, false);  // deaf: it speaks and hears nothing
   if (how == 2) cut(false, true);  // mute
   if (how == 3) node.set_disk(0);
-  if (how == 4) node.kill();
+  if (how == 4) node.stay_dead();
   if (how >= 5) flap(node);
   const std::vector<std::string> names = {"is cut off", "is deaf",        "is mute",       "has a disk that hangs",
                                           "is dead",    "comes and goes", "comes and goes"};

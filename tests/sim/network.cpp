@@ -223,8 +223,11 @@ void Network::send(NodeIndex from, PeerMessage message) {
   const bool answer = is_answer(message);
   if (!link_for(from, to, answer)) return;
   mix_into(world_.hash, message);
-  if (auto* body = std::get_if<raft::Message>(&message.body)) {
-    *body = *from_wire(to_wire(*body));  // as it goes over a real link, but for its JSON
+  const bool in_order = std::holds_alternative<message::Forward>(message.body) ||
+                        std::holds_alternative<message::ForwardOk>(message.body);
+  if (!in_order) {
+    // As it goes over a real link, but for its JSON.
+    if (auto* body = std::get_if<raft::Message>(&message.body)) *body = *from_wire(to_wire(*body));
     send_raft(from, to, std::move(message));
   } else {
     tell_sent(from, message, "");

@@ -1,5 +1,6 @@
 #include "tests/sim/node.hpp"
 
+#include <algorithm>
 #include <utility>
 
 #include "tests/sim/describe.hpp"
@@ -53,7 +54,8 @@ void Node::tick() {
       replica_->tick();
       judge_.ticked(name_);
       poke();
-      if (!has_room_ && !under_way_ && ++ticks_without_room_ % look_for_room_ticks == 0) look_for_room();
+      if (!has_room_ && (!under_way_ || write_waits_) && ++ticks_without_room_ % look_for_room_ticks == 0)
+        look_for_room();
     }
     if (process == process_) tick();
   });
@@ -70,6 +72,10 @@ void Node::flush() {
                            std::to_string(replica_->applied()));
   }
   if (effects.write) start_write(std::move(*effects.write));
+  for (SnapshotTask& task : effects.snapshot_tasks) {
+    tasks_.push_back(std::move(task));
+    if (tasks_.size() == 1) start_snapshot_task();
+  }
   for (PeerMessage& message : effects.send) {
     judge_.sends(name_, message);
     outlet_.deliver(index_, std::move(message));
@@ -86,7 +92,8 @@ void Node::flush() {
 void Node::set_disk(Time latency) {
   disk_hangs_ = latency == 0;
   if (!disk_hangs_) disk_latency_ = latency;
-  if (!disk_hangs_ && under_way_) {
+  if (!disk_hangs_ && !tasks_.empty()) start_snapshot_task();
+  if (!disk_hangs_ && under_way_ && !write_waits_) {
     world_.scheduler.after(latency, [this, process = process_, id = under_way_->id] {
       if (process == process_) hand([this, id] { finish_write(id); });
     });
@@ -114,9 +121,15 @@ void Node::start_write(raft::Write write) {
 void Node::finish_write(std::uint64_t id) {
   if (!under_way_ || under_way_->id != id) return;  // it has ended already
   const raft::Write write = *std::exchange(under_way_, std::nullopt);
-  disk_in_order_ = false;
+  disk_in_order_ = write_waits_ = false;
   try {
     wal_->append(write);
+  } catch (const WalFull&) {
+    under_way_ = write;
+    disk_in_order_ = write_waits_ = true;
+    has_room_ = false;
+    note_room();
+    return;
   } catch (const FileError& error) {
     give_up(error);
     return;
@@ -142,6 +155,7 @@ void Node::give_up(const FileError& error) {
 }
 
 void Node::look_for_room() {
+  if (write_waits_) return finish_write(under_way_->id);
   disk_in_order_ = false;
   try {
     has_room_ = wal_->try_spare();
@@ -157,20 +171,68 @@ void Node::note_room() {
   replica_->disk_has_room(has_room_);
 }
 
-// The process or the machine ends while it writes: how far it got, nobody knows.
-void Node::interrupt_disk(bool power) {
-  if (under_way_) {
-    disk_in_order_ = false;
-    // Most batches are two operations; one that begins a segment is many more.
-    const std::uint64_t most = world_.random.percent(50) ? 2 : 10;
-    disk_.interrupt_in(world_.random.between(1, most));
-    try {
-      wal_->append(*under_way_);
-    } catch (const Interrupted&) {
-    } catch (const FileError&) {
-    }
-    under_way_.reset();
+// As server/engine.cpp: one after the other, beside the log's writes.
+void Node::start_snapshot_task() {
+  if (disk_hangs_) return;
+  world_.scheduler.after(world_.random.skewed(disk_latency_), [this, process = process_] {
+    if (process == process_) hand([this] { finish_snapshot_task(); });
+  });
+}
+
+void Node::finish_snapshot_task() {
+  if (disk_hangs_ || tasks_.empty()) return;
+  SnapshotTask task = std::move(tasks_.front());
+  tasks_.pop_front();
+  std::optional<SnapshotResult> result;
+  const bool was_in_order = std::exchange(disk_in_order_, false);
+  try {
+    result = snapshots_->perform(std::move(task));
+  } catch (const FileError& error) {
+    give_up(error);
+    return;
   }
+  disk_in_order_ = was_in_order;
+  if (!tasks_.empty()) start_snapshot_task();
+  if (!result) return;
+  judge_.snapshot_done(name_, *result);
+  replica_->snapshot_done(std::move(*result));
+  poke();
+}
+
+void Node::interrupt_log() {
+  // Most batches are two operations; one that begins a segment is many more.
+  const std::uint64_t most = world_.random.percent(50) ? 2 : 10;
+  disk_.interrupt_in(world_.random.between(1, most));
+  try {
+    wal_->append(*under_way_);
+  } catch (const Interrupted&) {
+  } catch (const FileError&) {
+  } catch (const WalFull&) {
+  }
+}
+
+void Node::interrupt_snapshot_task() {
+  disk_.interrupt_in(world_.random.between(1, 8));
+  try {
+    snapshots_->perform(std::move(tasks_.front()));
+  } catch (const Interrupted&) {
+  } catch (const FileError&) {
+  }
+}
+
+// The process or the machine ends while it writes: how far it got, nobody knows. The log's and the snapshots'
+// writes go on beside each other: here one is a little ahead.
+void Node::interrupt_disk(bool power) {
+  if (under_way_ || !tasks_.empty()) {
+    disk_in_order_ = false;
+    const bool log_first = world_.random.percent(50);
+    if (log_first && under_way_ && !disk_.has_failed()) interrupt_log();
+    if (!tasks_.empty() && !disk_.has_failed()) interrupt_snapshot_task();
+    if (!log_first && under_way_ && !disk_.has_failed()) interrupt_log();
+  }
+  under_way_.reset();
+  write_waits_ = false;
+  tasks_.clear();
   if (power) {
     disk_.power_lost();
   } else {
@@ -181,27 +243,27 @@ void Node::interrupt_disk(bool power) {
 // ---- The process
 
 void Node::start() {
-  if (is_up() || damaged_) return;
+  if (is_up() || damaged_ || dead_) return;
   try {
     open_log();
   } catch (const Interrupted&) {
     world_.coverage.note(Fault::kill_in_recovery);
     world_.tell(name_, "killed while it started");
-    wal_.reset();
+    forget_files();
     const bool power = world_.random.percent(50);
     interrupt_disk(power);
     keep_trying();
   } catch (const FileError& error) {
     check_cause(error);
     world_.tell(name_, std::string("cannot start: ") + error.what());
-    wal_.reset();
+    forget_files();
     disk_.process_ended();
     keep_trying();
   } catch (const WalCorruption& error) {
     world_.tell(name_, std::string("refuses to start: ") + error.what());
     world_.check(Rule::damage_found, must_be_damaged_,
                  [&] { return name_ + " finds damage where there is none: " + error.what(); });
-    wal_.reset();
+    forget_files();
     disk_.process_ended();
     damaged_ = true;
   }
@@ -217,20 +279,49 @@ void Node::open_log() {
   }
   WalOptions options;
   options.segment_bytes = world_.plan.segment_bytes;
+  options.max_segment_bytes = 4 * world_.plan.segment_bytes;
   options.zeros_ahead_bytes = world_.plan.zeros_ahead_bytes;
-  Wal::Recovered recovered;
+  const SnapshotOptions snapshot_options{world_.plan.sessions_kept, world_.plan.snapshot_piece_bytes};
   const std::string fresh = "identity-of-" + name_ + "-" + std::to_string(identities_);
   // As long as a UUID.
-  wal_ = std::make_unique<Wal>(disk_, options, fresh + std::string(36 - fresh.size(), '.'), recovered);
+  Recovered recovered = recover(disk_, options, snapshot_options, fresh + std::string(36 - fresh.size(), '.'));
   disk_.interrupt_in(0);
   disk_in_order_ = true;
-  world_.check(Rule::damage_found, !must_be_damaged_,
-               [&] { return name_ + " starts on a log with a flipped bit"; });
+  for (const std::string& warning : recovered.warnings) world_.tell(name_, warning);
+  check_damage(recovered);
   judge_.recovered(name_, recovered);
   run_replica(std::move(recovered));
 }
 
-void Node::run_replica(Wal::Recovered recovered) {
+// A damaged snapshot is found, and something else takes its place.
+void Node::check_damage(const Recovered& recovered) {
+  // A process before this one may have found it, and not lived to start.
+  const std::vector<std::string> names = disk_.list();
+  const bool set_aside =
+      std::any_of(names.begin(), names.end(), [](const std::string& name) { return name.ends_with(".damaged"); });
+  const bool found = !recovered.warnings.empty() || set_aside;
+  world_.check(Rule::damage_found, must_be_damaged_ ? found : recovered.warnings.empty(), [&] {
+    return must_be_damaged_ ? name_ + " starts, with a flipped bit on its disk"
+                            : name_ + " finds damage where there is none: " + recovered.warnings.front();
+  });
+  state_in_doubt_ = false;
+  if (!must_be_damaged_) return;
+  world_.coverage.note(Fault::snapshot_damaged);
+  disk_.undo_flips();
+  must_be_damaged_ = false;
+  for (const std::string& name : names) {
+    if (name.ends_with(".damaged")) disk_.remove(name);  // the next one is to be found as well
+  }
+}
+
+void Node::forget_files() {
+  wal_.reset();
+  snapshots_.reset();
+}
+
+void Node::run_replica(Recovered recovered) {
+  wal_ = std::move(recovered.wal);
+  snapshots_ = std::move(recovered.snapshots);
   identity_ = recovered.identity;
   ++process_;
   const Plan& plan = world_.plan;
@@ -247,13 +338,17 @@ void Node::run_replica(Wal::Recovered recovered) {
   config.raft_limits = plan.limits;
   config.limits = plan.replica_limits;
   config.sessions_kept = plan.sessions_kept;
-  replica_ = std::make_unique<Replica>(
-      std::move(config), ReplicaRestored{recovered.hard_state, std::move(recovered.entries), recovered.commit});
+  config.snapshot_every = plan.snapshot_every;
+  config.snapshot_log_bytes = plan.snapshot_log_bytes;
+  config.snapshot_piece_bytes = plan.snapshot_walk_bytes;
+  config.quota = plan.quota;
+  const raft::HardState hard_state = recovered.replica.hard_state;
+  replica_ = std::make_unique<Replica>(std::move(config), std::move(recovered.replica));
   paused_ = stopping_ = poked_ = false;
   has_room_ = wal_->has_spare();
   note_room();
   if (world_.tells()) {
-    world_.tell(name_, "starts: term " + std::to_string(recovered.hard_state.term.value) + ", log up to " +
+    world_.tell(name_, "starts: term " + std::to_string(hard_state.term.value) + ", log up to " +
                            std::to_string(replica_->raft().log().last_index().value) + ", applied " +
                            std::to_string(replica_->applied()));
   }
@@ -265,8 +360,9 @@ void Node::run_replica(Wal::Recovered recovered) {
 void Node::end(End how_noticed, const std::string& how) {
   world_.tell(name_, "ends: " + how);
   interrupt_disk(how_noticed == End::silence);
+  state_in_doubt_ = replica_->raft().lacks_state();
   replica_.reset();
-  wal_.reset();
+  forget_files();
   inbox_.clear();
   paused_ = false;
   ++process_;
@@ -282,6 +378,11 @@ void Node::keep_trying() {
 
 void Node::kill() {
   if (is_up()) end(End::reset, "killed");
+}
+
+void Node::stay_dead() {
+  kill();
+  dead_ = true;
 }
 
 void Node::lose_power() {
@@ -336,6 +437,7 @@ void Node::resume() {
 
 void Node::calm() {
   calm_ = true;
+  dead_ = false;
   end_in_write_.reset();
   disk_.calm();
   set_disk(world_.plan.disk);
@@ -359,10 +461,19 @@ void Node::give_back() {
   disk_.give_back();
 }
 
-void Node::flip_a_bit() {
+void Node::flip_a_bit(bool also_snapshots) {
   kill();
   if (!disk_in_order_ || !disk_.is_settled() || must_be_damaged_) return;
-  const std::optional<std::string> where = disk_.flip_a_bit();
+  // Of the snapshots only the newest is read, as long as it is whole.
+  std::vector<std::string> names = disk_.list();
+  std::erase_if(names, [](const std::string& name) { return !name.ends_with(".wal"); });
+  const std::vector<raft::Position> snapshots = list_snapshots(disk_);
+  if (also_snapshots && !snapshots.empty()) {
+    const std::string newest = snapshot_file_name(snapshots.front());
+    if (world_.random.percent(50)) names = {newest};
+    state_in_doubt_ = names.front() == newest;
+  }
+  const std::optional<std::string> where = disk_.flip_a_bit(std::move(names));
   must_be_damaged_ = where.has_value();
   if (where) world_.tell(name_, "a bit flips in " + *where);
 }
@@ -370,7 +481,7 @@ void Node::flip_a_bit() {
 void Node::mend() {
   if (!must_be_damaged_) return;
   disk_.undo_flips();
-  must_be_damaged_ = damaged_ = false;
+  must_be_damaged_ = damaged_ = state_in_doubt_ = false;
   world_.tell(name_, "the flipped bit is mended");
 }
 

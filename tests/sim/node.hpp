@@ -5,14 +5,14 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
-#include "server/replica.hpp"
-#include "server/wal.hpp"
+#include "server/recovery.hpp"
 #include "tests/sim/disk.hpp"
 #include "tests/sim/judge.hpp"
 #include "tests/sim/world.hpp"
@@ -49,6 +49,8 @@ class Node {
   bool is_paused() const { return paused_; }
   Replica& replica() { return *replica_; }
   const std::string& identity() const { return identity_; }
+  // Its state is lost, or may be: whoever leads has to have it.
+  bool may_lack_state() const { return state_in_doubt_ || (is_up() && replica_->raft().lacks_state()); }
   // Counts the processes: what was meant for one is not for the next.
   std::uint64_t process() const { return process_; }
 
@@ -61,8 +63,9 @@ class Node {
 
   // ---- What happens to it
 
-  void start();  // unless it is up
-  void kill();   // kill -9
+  void start();      // unless it is up
+  void kill();       // kill -9
+  void stay_dead();  // likewise, and nobody starts it before it is calmed
   void lose_power();
   // As soon as it writes to its disk the next time, and before the write is over; `then` is called after it.
   void end_in_write(End how, std::function<void()> then);
@@ -72,7 +75,8 @@ class Node {
   // With `keep` the old contents can be given back.
   void wipe(bool keep);
   void give_back();
-  void flip_a_bit();
+  // Where others have the state, a snapshot of it may be what is damaged.
+  void flip_a_bit(bool also_snapshots);
   void mend();  // the flipped bits are as before
 
   // All that was wrong with it is right again, but not what a wiped disk has lost; it runs.
@@ -85,11 +89,17 @@ class Node {
 
  private:
   void open_log();
-  void run_replica(Wal::Recovered recovered);
+  void forget_files();
+  void check_damage(const Recovered& recovered);
+  void run_replica(Recovered recovered);
   void tick();
   void flush();
   void start_write(raft::Write write);
   void finish_write(std::uint64_t id);
+  void start_snapshot_task();
+  void finish_snapshot_task();
+  void interrupt_log();
+  void interrupt_snapshot_task();
   void check_cause(const FileError& error);
   void give_up(const FileError& error);
   void look_for_room();
@@ -110,14 +120,17 @@ class Node {
   std::uint64_t identities_ = 1;  // that its disks have had
   std::uint64_t process_ = 0;
   std::unique_ptr<Wal> wal_;
+  std::unique_ptr<Snapshots> snapshots_;
   std::unique_ptr<Replica> replica_;
   bool paused_ = false;
   bool damaged_ = false;  // its log was refused: it does not start before it is mended
+  bool dead_ = false;     // until it is calmed
   bool stopping_ = false;
   bool calm_ = false;
   bool poked_ = false;
   bool must_be_damaged_ = false;
-  bool disk_in_order_ = false;  // nothing was interrupted since the last whole operation on the log
+  bool state_in_doubt_ = false;  // while it is down: it had lost its state, or a snapshot of it was damaged since
+  bool disk_in_order_ = false;   // nothing was interrupted since the last whole operation on the log
   bool has_room_ = true;
   std::uint64_t ticks_without_room_ = 0;
   std::vector<Task> inbox_;  // while it is paused
@@ -130,6 +143,8 @@ class Node {
   };
   std::optional<InWrite> end_in_write_;
   std::optional<raft::Write> under_way_;
+  bool write_waits_ = false;        // for room: it is tried again
+  std::deque<SnapshotTask> tasks_;  // the first is under way
 };
 
 }  // namespace kv::sim

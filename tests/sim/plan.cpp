@@ -34,6 +34,17 @@ void draw_times(Plan& plan, Random& random) {
   plan.election_ticks = plan.heartbeat_ticks * heartbeats;
 }
 
+// Mostly after a few writes, so that all that concerns them happens often.
+void draw_snapshots(Plan& plan, Random& random) {
+  plan.snapshot_every = random.one_in(4) ? 100'000 : random.between(1, random.one_in(2) ? 10 : 100);
+  plan.snapshot_log_bytes = random.one_in(4) ? random.between(100, 10'000) : 64 << 20;
+  plan.snapshot_walk_bytes = random.one_in(2) ? random.between(1, 1000) : 64 << 10;
+  plan.snapshot_piece_bytes = random.one_in(2) ? random.between(100, 3000) : 128 << 10;
+  plan.replica_limits.kept_entries = random.one_in(2) ? random.below(20) : 10'000;
+  plan.replica_limits.kept_bytes = random.one_in(4) ? random.below(2000) : 8 << 20;
+  if (random.one_in(8)) plan.quota = random.between(100, 10'000);
+}
+
 void draw_server(Plan& plan, Random& random) {
   if (random.one_in(3)) plan.limits.max_append_bytes = random.between(1, 200);
   if (random.one_in(3)) plan.limits.max_in_flight = random.between(1, 4);
@@ -67,6 +78,7 @@ Plan draw_plan(std::uint64_t seed, const PlanOptions& options) {
   draw_faults(plan, random);
   draw_times(plan, random);
   draw_server(plan, random);
+  draw_snapshots(plan, random);
   plan.clients = random.between(1, 6);
   plan.keys = random.between(1, 8);
   plan.think = random.between(20, 200) * ms;
@@ -86,7 +98,8 @@ std::string describe(const Plan& plan) {
                      std::to_string(plan.election_ticks * tick_ms) + " ms, segments of " +
                      std::to_string(plan.segment_bytes) + " bytes, at most " +
                      std::to_string(plan.limits.max_append_bytes) + " bytes a message and " +
-                     std::to_string(plan.limits.max_write_bytes) + " a batch, " + std::to_string(plan.clients) +
+                     std::to_string(plan.limits.max_write_bytes) + " a batch, snapshots every " +
+                     std::to_string(plan.snapshot_every) + " entries, " + std::to_string(plan.clients) +
                      " clients, " + std::to_string(plan.keys) + " keys; faults: ";
   bool first = true;
   for (const Fault fault : plan.faults) {

@@ -35,6 +35,11 @@ struct Plan {
   std::uint64_t segment_bytes = 0;
   std::uint64_t zeros_ahead_bytes = 0;
   std::size_t sessions_kept = 0;
+  std::uint64_t snapshot_every = 0;        // entries
+  std::size_t snapshot_log_bytes = 0;      // or so much of the log
+  std::size_t snapshot_walk_bytes = 0;     // a turn
+  std::size_t snapshot_piece_bytes = 0;    // a message
+  std::uint64_t quota = 0;                 // 0: none
   std::vector<std::uint32_t> delay_ticks;  // of each server
   std::optional<std::size_t> preferred_leader;
 

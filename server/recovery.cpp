@@ -1,0 +1,121 @@
+#include "server/recovery.hpp"
+
+#include <algorithm>
+#include <optional>
+#include <utility>
+
+namespace kv {
+namespace {
+
+constexpr const char* remedy =
+    ". Restore this server's data directory from a backup of it; or, while a majority of the cluster works without "
+    "this server, leave it off";
+
+raft::Payload context_of(const Store& store) {
+  return store.members() ? std::make_shared<const std::string>(command::encode(*store.members())) : nullptr;
+}
+
+// Puts the log behind the snapshot, or behind what the log has been told of one.
+class Fitting {
+ public:
+  Fitting(Directory& directory, Wal::Recovered& log, ReplicaRestored& out)
+      : directory_(directory), log_(log), out_(out) {}
+
+  void fit(std::optional<LoadedSnapshot> snapshot, bool is_damaged) {
+    const raft::Index before_log = log_.first.previous();
+    if (snapshot) {
+      out_.store = std::move(snapshot->store);
+      out_.stored = snapshot->position;
+    }
+    if (out_.stored.index < before_log) {
+      fit_without_state(is_damaged);
+    } else if (out_.stored.index == before_log || term_at(out_.stored.index) == out_.stored.term) {
+      out_.base = out_.stored;
+    } else {
+      // The log ends before it or has something else there: the process ended before it could say so.
+      log_.entries.clear();
+      out_.base = out_.stored;
+      out_.mark_due = raft::SnapshotMark{out_.base, context_of(*out_.store), true};
+      // Nor could it say what the snapshot's term is; in that term it has not voted.
+      if (log_.hard_state.term < out_.base.term) log_.hard_state = {out_.base.term, {}};
+    }
+    drop_entries_before(out_.base.index);
+  }
+
+ private:
+  // The log goes on behind a snapshot that is not there any more: whoever leads has the state.
+  void fit_without_state(bool is_damaged) {
+    const auto& mark = log_.snapshot;
+    const bool reaches = mark && mark->position.index >= log_.first.previous();
+    const bool fits = reaches && (mark->position.index == log_.first.previous() ||
+                                  term_at(mark->position.index) == mark->position.term);
+    if (!fits) {
+      throw WalCorruption(directory_.path() + ": the log begins with entry " + std::to_string(log_.first.value) +
+                          ", and " +
+                          (is_damaged ? "no snapshot is whole that holds" : "there is no snapshot with") +
+                          " what is before it" + remedy);
+    }
+    const auto command = mark->context ? command::decode(*mark->context) : std::nullopt;
+    const auto* members = command ? std::get_if<command::Members>(&*command) : nullptr;
+    if (!members || members->members.size() == 1) {
+      throw WalCorruption(directory_.path() + ": no snapshot is whole that holds what is before entry " +
+                          std::to_string(log_.first.value) +
+                          " of the log, and there is no other server to get it from" + remedy);
+    }
+    out_.base = mark->position;
+    out_.lacks_state = true;
+    out_.context = mark->context;
+  }
+
+  std::optional<raft::Term> term_at(raft::Index index) const {
+    if (index < log_.first || index - log_.first >= log_.entries.size()) return std::nullopt;
+    return log_.entries[index - log_.first].term;
+  }
+
+  void drop_entries_before(raft::Index base) {
+    auto& entries = log_.entries;
+    const auto keep = std::find_if(entries.begin(), entries.end(), [&](const auto& e) { return e.index > base; });
+    entries.erase(entries.begin(), keep);
+  }
+
+  Directory& directory_;
+  Wal::Recovered& log_;
+  ReplicaRestored& out_;
+};
+
+}  // namespace
+
+Recovered recover(Directory& directory, const WalOptions& log_options, const SnapshotOptions& snapshot_options,
+                  const std::string& new_identity) {
+  Recovered recovered;
+  Wal::Recovered& log = recovered.log;
+  const bool has_snapshots = !list_snapshots(directory).empty();
+  if (has_snapshots && !Wal::exists(directory)) {
+    throw WalCorruption(directory.path() + ": there are snapshots, but no log: its files (*.wal) are missing" +
+                        remedy);
+  }
+  recovered.wal = std::make_unique<Wal>(directory, log_options, new_identity, log);
+  recovered.snapshots = std::make_unique<Snapshots>(directory, snapshot_options);
+  recovered.identity = log.identity;
+  recovered.fresh = log.fresh;
+
+  std::vector<Snapshots::Damaged> damaged;
+  std::optional<LoadedSnapshot> snapshot = recovered.snapshots->load_newest(damaged);
+  if (snapshot) recovered.snapshot_bytes = snapshot->bytes;
+  recovered.replica.store = std::make_unique<Store>(snapshot_options.max_sessions);
+  Fitting(directory, log, recovered.replica).fit(std::move(snapshot), !damaged.empty());
+  // Only now that there is something to begin with in their place.
+  for (const Snapshots::Damaged& one : damaged) {
+    recovered.snapshots->set_aside(one.name);
+    recovered.warnings.push_back(one.text + ". This snapshot is damaged and was set aside as " + one.name +
+                                 ".damaged; " +
+                                 (recovered.replica.lacks_state ? "the state is asked for from the leader"
+                                                                : "an older one and the log take its place"));
+  }
+  recovered.replica.hard_state = log.hard_state;
+  recovered.replica.commit = log.commit;
+  recovered.replica.entries = std::move(log.entries);
+  return recovered;
+}
+
+}  // namespace kv

@@ -1,0 +1,37 @@
+// What a server begins with: the newest whole snapshot of its data directory, and the log behind it.
+//
+// The two are made durable one after the other, so a crash may leave a snapshot that the log has not been told of;
+// and either may be damaged later. What fits is put together here, and what does not is refused with a remedy
+// (docs/formats.md, "Recovery").
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "server/file.hpp"
+#include "server/replica.hpp"
+#include "server/snapshots.hpp"
+#include "server/wal.hpp"
+
+namespace kv {
+
+struct Recovered {
+  std::unique_ptr<Wal> wal;
+  std::unique_ptr<Snapshots> snapshots;
+  ReplicaRestored replica;
+
+  // For the log and for tests.
+  std::string identity;
+  bool fresh = false;  // there was nothing: it has just been created
+  Wal::Recovered log;  // its entries moved into `replica`
+  std::uint64_t snapshot_bytes = 0;
+  std::vector<std::string> warnings;
+};
+
+// Opens the data directory, or creates what is in it with `new_identity`. Throws WalCorruption or FileError.
+Recovered recover(Directory& directory, const WalOptions& log_options, const SnapshotOptions& snapshot_options,
+                  const std::string& new_identity);
+
+}  // namespace kv

@@ -1,0 +1,309 @@
+// Snapshots: taken of this server's own state, sent to followers that are too far behind, taken over from a leader,
+// and handed out as backups. Files are for the host (snapshot_task.hpp); one part of each is under way at a time.
+#include <algorithm>
+#include <utility>
+
+#include "server/raft/invariant.hpp"
+#include "server/replica.hpp"
+
+namespace kv {
+namespace {
+
+constexpr std::uint64_t pause_without_room = 10'000 / tick_ms;
+
+std::string spelled(raft::Position position) {
+  return std::to_string(position.index.value);
+}
+
+}  // namespace
+
+void Replica::want(SnapshotTask task) {
+  effects_.snapshot_tasks.push_back(std::move(task));
+}
+
+void Replica::snapshot_done(SnapshotResult result) {
+  std::visit([this](auto& r) { on_done(r); }, result);
+}
+
+// ---- Taking one
+
+bool Replica::snapshot_is_due() const {
+  if (stopping_ || now_ < next_snapshot_tick_ || raft_.lacks_state() || !store_->members()) return false;
+  if (snapshot_is_bad_) return true;
+  if (applied_ <= snapshot_.index) return false;
+  return snapshot_wanted_ || applied_ - snapshot_.index >= config_.snapshot_every ||
+         log_bytes_since_snapshot_ >= config_.snapshot_log_bytes;
+}
+
+// Each turn another part, when the one before it is written: the walk goes on beside all else.
+void Replica::keep_saving() {
+  if (!saving_) {
+    if (!snapshot_is_due()) return;
+    saving_ = Saving{{applied_, applied_term_},
+                     std::make_shared<const std::string>(command::encode(*store_->members())),
+                     now_,
+                     false,
+                     false};
+    snapshot_wanted_ = snapshot_is_bad_ = false;
+    log_bytes_since_snapshot_ = 0;
+    store_->begin_walk();
+  }
+  if (saving_->waits) return;
+  snapshot_task::Save part{saving_->position, !saving_->begun, {}, {}};
+  if (!store_->walk(config_.snapshot_piece_bytes, part.records)) {
+    part.totals = store_->walk_totals();
+    store_->end_walk();
+  }
+  saving_->begun = saving_->waits = true;
+  want(std::move(part));
+}
+
+void Replica::on_done(snapshot_result::Saved& saved) {
+  if (!saving_ || saving_->position != saved.position) return;  // another one has taken its place
+  saving_->waits = false;
+  if (!saved.whole) return;
+  const Saving done = *std::exchange(saving_, std::nullopt);
+  snapshot_ = saved.position;
+  // However often they are due, snapshots take no more than half of the time.
+  next_snapshot_tick_ = now_ + (now_ - done.since);
+  notice(Notice::Level::info, "snapshot of " + spelled(snapshot_) + ": " + std::to_string(saved.bytes) +
+                                  " bytes in " + std::to_string((now_ - done.since) * tick_ms) + " ms");
+  raft_.snapshot_saved({snapshot_, done.context, false}, saved.older, forgettable());
+  serve_backups();
+}
+
+void Replica::on_done(snapshot_result::NotSaved& not_saved) {
+  if (!saving_ || saving_->position != not_saved.position) return;
+  saving_.reset();
+  store_->end_walk();
+  next_snapshot_tick_ = now_ + pause_without_room;
+  notice(Notice::Level::warn,
+         "the disk has no room for a snapshot: the log stays as long as it is, and it is tried again in 10 s");
+}
+
+// All that an older snapshot was kept for can go.
+void Replica::on_done(snapshot_result::MadeRoom& made_room) {
+  if (made_room.newest == raft::Index{} || made_room.newest != snapshot_.index || raft_.lacks_state()) return;
+  if (!store_->members()) return;
+  raft_.snapshot_saved({snapshot_, std::make_shared<const std::string>(command::encode(*store_->members())), false},
+                       snapshot_.index, forgettable());
+  snapshot_wanted_ = true;  // of what has been deleted since, there is no need to keep the log
+}
+
+// Of what is in the newest snapshot the core keeps some, and what those need who are getting an older one.
+raft::Index Replica::forgettable() const {
+  const raft::Log& log = raft_.log();
+  raft::Index index = std::min(snapshot_.index, log.last_index());
+  std::size_t bytes = 0;
+  while (index > log.base_index() && snapshot_.index - index < config_.limits.kept_entries) {
+    bytes += log.at(index).bytes();
+    if (bytes > config_.limits.kept_bytes) break;
+    index = index.previous();
+  }
+  if (log.bytes() > config_.limits.log_bytes / 2) return index;
+  for (const auto& [peer, sending] : sending_) index = std::min(index, sending.position.index);
+  return index;
+}
+
+// ---- Sending one
+
+// Every tick: who needs one gets it, from the beginning or where it goes on.
+void Replica::feed_snapshots() {
+  if (!raft_.leads()) {
+    while (!sending_.empty()) stop_sending(std::string(sending_.begin()->first));
+    return;
+  }
+  for (const std::string& name : roster_.names()) {
+    const raft::Progress* progress = raft_.progress_of(raft::NodeId(name));
+    if (!progress) continue;
+    if (!progress->needs_snapshot() || !roster_.is_reached(name)) {
+      stop_sending(name);
+      continue;
+    }
+    const auto found = sending_.find(name);
+    if (found != sending_.end()) {
+      // An answer is late: what was asked may be lost.
+      if (now_ - found->second.since >= config_.election_ticks) read_next(name, found->second);
+      continue;
+    }
+    const raft::Index least = std::max(raft_.log().base_index(), progress->wants_snapshot);
+    if (snapshot_.index < least || snapshot_.index == raft::Index{} || snapshot_is_bad_) {
+      snapshot_wanted_ = true;
+      continue;
+    }
+    notice(Notice::Level::info,
+           name + " is too far behind for the log: it gets the snapshot of " + spelled(snapshot_));
+    read_next(name, sending_[name] = Sending{snapshot_, 0, now_});
+  }
+}
+
+void Replica::read_next(const std::string& peer, Sending& sending) {
+  sending.since = now_;
+  want(snapshot_task::Read{{peer, 0}, sending.position, sending.offset, 0});
+}
+
+void Replica::stop_sending(const std::string& peer) {
+  if (sending_.erase(peer) == 0) return;
+  want(snapshot_task::Release{{peer, 0}});
+}
+
+void Replica::on_done(snapshot_result::Piece& piece) {
+  if (piece.reader.peer.empty()) {
+    if (!clients_.contains(piece.reader.client)) return;
+    if (piece.size == 0) {
+      refuse(piece.reader.client, piece.request, message::Code::compacted,
+             "the snapshot of " + spelled(piece.position) + " is gone: begin the backup again");
+      return;
+    }
+    pending_answer_bytes_ += piece.bytes.size();
+    answer(piece.reader.client, piece.request,
+           message::BackupOk{piece.position.index.value, piece.offset, piece.size, std::move(piece.bytes),
+                             config_.self.node});
+    return;
+  }
+  const auto sending = sending_.find(piece.reader.peer);
+  if (sending == sending_.end() || sending->second.position != piece.position) return;
+  if (piece.size == 0) {
+    sending_.erase(sending);  // a newer one is there
+    return;
+  }
+  if (sending->second.offset != piece.offset || !raft_.leads()) return;
+  effects_.send.push_back(
+      {raft::NodeId(piece.reader.peer),
+       message::Snapshot{raft_.term().value, config_.self.node, piece.position.index.value,
+                         piece.position.term.value, piece.offset, piece.size, std::move(piece.bytes)}});
+}
+
+void Replica::receive_snapshot_ok(const raft::NodeId& from, const message::SnapshotOk& answer) {
+  const auto sending = sending_.find(from.name);
+  if (sending == sending_.end() || !raft_.leads() || answer.term != raft_.term().value) return;
+  if (sending->second.position.index.value != answer.index) return;
+  if (answer.damaged) {
+    notice(Notice::Level::warn, from.name + " has found the snapshot of " + spelled(sending->second.position) +
+                                    " damaged: another one is taken");
+    snapshot_is_bad_ = snapshot_is_bad_ || sending->second.position == snapshot_;
+    stop_sending(from.name);
+    return;
+  }
+  if (sending->second.offset == answer.offset) return;  // an answer that came twice
+  sending->second.offset = answer.offset;
+  read_next(from.name, sending->second);
+}
+
+// ---- Taking one over
+
+void Replica::receive_snapshot(const raft::NodeId& from, message::Snapshot& part) {
+  if (part.leader != from.name || !raft_.hear_leader(from, raft::Term(part.term))) return;
+  const raft::Position position{raft::Index(part.index), raft::Term(part.index_term)};
+  const bool sane = part.index > 0 && part.index_term > 0 && part.index_term <= part.term &&
+                    part.offset <= part.size && part.bytes.size() <= part.size - part.offset;
+  if (!sane) return;
+  if (!raft_.lacks_state() && position.index <= raft_.commit()) {
+    raft_.install(position, nullptr);  // acknowledges it
+    return;
+  }
+  if (receiving_) return;  // it comes again
+  receiving_ = true;
+  want(snapshot_task::Receive{from, position, part.offset, part.size, std::move(part.bytes)});
+}
+
+void Replica::on_done(snapshot_result::Received& received) {
+  receiving_ = false;
+  if (!received.problem.empty()) {
+    notice(Notice::Level::warn, "the snapshot of " + spelled(received.position) + " from " + received.from.name +
+                                    " was not taken: " + received.problem);
+  }
+  // A disk without room is asked again when the leader has waited for an answer.
+  const bool answers = received.problem.empty() || received.damaged;
+  if (answers && raft_.leader() == received.from) {
+    effects_.send.push_back({received.from, message::SnapshotOk{raft_.term().value, received.position.index.value,
+                                                                received.offset, received.damaged}});
+  }
+  if (received.store) install(received.position, std::move(received.store));
+}
+
+void Replica::install(raft::Position position, std::unique_ptr<Store> store) {
+  snapshot_ = std::max(snapshot_, position);
+  invariant(store->members().has_value(), "a snapshot is of a cluster that has members");
+  auto context = std::make_shared<const std::string>(command::encode(*store->members()));
+  if (!raft_.install(position, std::move(context))) {
+    want(snapshot_task::Discard{std::move(store)});
+    return;
+  }
+  saving_.reset();
+  std::swap(store_, store);
+  want(snapshot_task::Discard{std::move(store)});
+  while (!to_apply_.empty() && to_apply_.front().entry.index <= position.index) to_apply_.pop_front();
+  applied_ = position.index;
+  applied_term_ = position.term;
+  log_bytes_since_snapshot_ = 0;
+  while (!proposed_.empty() && proposed_.begin()->first.first <= position.index) {
+    const auto node = proposed_.extract(proposed_.begin());
+    fail_write(
+        node.mapped().origin, message::Code::unknown_outcome,
+        "this server has taken over a snapshot since, which does not tell what became of the write: read the "
+        "key to see");
+  }
+  note_members(*store_->members());
+  notice(Notice::Level::info,
+         "took over the snapshot of " + spelled(position) + ": " + std::to_string(store_->keys()) + " keys");
+}
+
+// ---- Backups
+
+void Replica::backup(ClientId client, message::Request& request, const message::Backup& asked) {
+  Client& state = clients_[client];
+  if (asked.snapshot != 0) {
+    if (!state.backup || state.backup->index.value != asked.snapshot) {
+      refuse(client, request.id, message::Code::compacted,
+             "this connection has not begun a backup of " + std::to_string(asked.snapshot) + ": begin one");
+      return;
+    }
+    want(snapshot_task::Read{{"", client}, *state.backup, asked.offset, request.id});
+    return;
+  }
+  const auto reads = [](const auto& item) { return item.second.backup.has_value(); };
+  const auto readers = static_cast<std::size_t>(std::count_if(clients_.begin(), clients_.end(), reads));
+  if (waiting_backups_.size() + readers >= config_.limits.backups) {
+    refuse(client, request.id, message::Code::overloaded,
+           config_.self.node + " has too many backups under way: try again, or another server");
+    return;
+  }
+  const std::uint64_t deadline = deadline_of(request.timeout_ms);
+  expect(deadline);
+  waiting_backups_.push_back({client, request.id, std::max(asked.ts, applied_.value), deadline});
+  serve_backups();
+}
+
+// Each begins to read the newest snapshot as soon as it holds all that was there when it asked.
+void Replica::serve_backups() {
+  std::erase_if(waiting_backups_, [this](const WaitingBackup& waiting) {
+    if (snapshot_.index.value < waiting.least || snapshot_.index == raft::Index{}) {
+      snapshot_wanted_ = snapshot_wanted_ || applied_.value >= waiting.least;
+      return false;
+    }
+    clients_[waiting.client].backup = snapshot_;
+    want(snapshot_task::Read{{"", waiting.client}, snapshot_, 0, waiting.id});
+    return true;
+  });
+}
+
+void Replica::expire_backups() {
+  std::erase_if(waiting_backups_, [this](const WaitingBackup& waiting) {
+    if (waiting.deadline > now_) {
+      expect(waiting.deadline);
+      return false;
+    }
+    message::Error error = message::make_error(
+        message::Code::timeout, config_.self.node + " has no snapshot of " + std::to_string(waiting.least) +
+                                    " yet: its newest is of " + spelled(snapshot_) + ", and it has applied " +
+                                    std::to_string(applied_.value));
+    error.applied = applied_.value;
+    error.ts = waiting.least;
+    error.leader = raft_.leader().name;
+    answer(waiting.client, waiting.id, std::move(error));
+    return true;
+  });
+}
+
+}  // namespace kv

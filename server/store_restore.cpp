@@ -1,0 +1,95 @@
+// The way of a snapshot's records into a new store. A checksum has vouched for them; still nothing is believed.
+#include "server/store.hpp"
+
+#include <algorithm>
+#include <cassert>
+#include <utility>
+
+#include "common/overloaded.hpp"
+
+namespace kv {
+namespace {
+
+using Wrong = std::optional<std::string>;
+
+// What is wrong with a session by itself.
+Wrong wrong_in(const snapshot::Session& session) {
+  if (session.last_position == 0) return "a session has no position";
+  if (session.answers.size() > answers_kept_per_session) return "a session has more answers than are kept";
+  std::uint64_t before = session.dropped_through;
+  for (const snapshot::Answer& answer : session.answers) {
+    if (answer.seq <= before) return "the answers of a session are out of order";
+    before = answer.seq;
+  }
+  return std::nullopt;
+}
+
+Wrong differs(std::uint64_t found, std::uint64_t expected, const char* what) {
+  if (found == expected) return std::nullopt;
+  return "there are " + std::to_string(found) + " " + what + " where the end says " + std::to_string(expected);
+}
+
+}  // namespace
+
+Wrong Store::restore(std::string_view records) {
+  assert(!walk_);
+  snapshot::RecordReader reader(records);
+  Wrong wrong;
+  bool more = true;
+  const auto take = Overloaded{[&](snapshot::RecordReader::End&) { more = false; },
+                               [&](snapshot::Problem& problem) { wrong = std::move(problem.what); },
+                               [&](auto& record) { wrong = restore_record(record); }};
+  while (more && !wrong) {
+    snapshot::RecordReader::Next record = reader.next();
+    std::visit(take, record);
+  }
+  return wrong;
+}
+
+Wrong Store::restore_record(const snapshot::State& state) {
+  if (is_restored_) return "the state comes twice";
+  is_restored_ = true;
+  forgotten_through_ = state.forgotten_through;
+  if (state.members.empty()) return std::nullopt;
+  std::optional<command::Command> command = command::decode(state.members);
+  auto* members = command ? std::get_if<command::Members>(&*command) : nullptr;
+  if (!members) return "the cluster's members cannot be read";
+  members_ = std::move(*members);
+  return std::nullopt;
+}
+
+Wrong Store::restore_record(const snapshot::Item& item) {
+  if (!is_restored_) return "an item comes before the state";
+  if (!sessions_.empty()) return "an item comes behind a session";
+  if (item.ts == 0) return "an item has no position";
+  if (const Item* last = items_.last(); last && item.key <= last->key()) return "the items are out of order";
+  Item::Owner owner = Item::make(item.key, item.value, item.ts);
+  count(*owner);
+  items_.append(std::move(owner));
+  position_ = std::max(position_, item.ts);
+  return std::nullopt;
+}
+
+Wrong Store::restore_record(snapshot::Session& session) {
+  if (!is_restored_) return "a session comes before the state";
+  if (!sessions_.empty() && session.id <= sessions_.rbegin()->first) return "the sessions are out of order";
+  if (sessions_.size() >= max_sessions_) return "there are more sessions than are kept";
+  if (Wrong wrong = wrong_in(session)) return wrong;
+  const auto place = sessions_.emplace_hint(sessions_.end(), session.id, WriteSession{});
+  if (!sessions_by_use_.emplace(session.last_position, &place->first).second) {
+    return "two sessions have the same position";
+  }
+  place->second = WriteSession{session.last_position, session.dropped_through, std::move(session.answers)};
+  position_ = std::max(position_, session.last_position);
+  return std::nullopt;
+}
+
+Wrong Store::check_totals(const snapshot::Totals& totals) const {
+  if (!is_restored_) return "there are no records";
+  if (Wrong wrong = differs(keys(), totals.keys, "keys")) return wrong;
+  if (Wrong wrong = differs(bytes_, totals.bytes, "bytes of keys and values")) return wrong;
+  if (content_digest_ != totals.digest) return "the keys and values are others than the end says";
+  return std::nullopt;
+}
+
+}  // namespace kv

@@ -1,0 +1,30 @@
+// The answers to the last writes of a client's session (docs/protocol.md, PUT), so that a repeated write gets its
+// first answer again and is not applied again.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "common/snapshot_format.hpp"
+
+namespace kv {
+
+inline constexpr std::size_t answers_kept_per_session = 256;
+
+struct WriteSession {
+  std::uint64_t last_position = 0;        // of the last write that named the session
+  std::uint64_t dropped_through = 0;      // the highest seq whose answer is gone
+  std::vector<snapshot::Answer> answers;  // by seq
+
+  const snapshot::Answer* find(std::uint64_t seq) const;  // nullptr: not answered, or dropped
+  // For a seq that is not there and above dropped_through. One answer too many drops the one with the lowest seq.
+  void add(const snapshot::Answer& answer);
+};
+
+using WriteSessions = std::map<std::string, WriteSession, std::less<>>;  // by id
+
+}  // namespace kv
