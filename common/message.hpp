@@ -235,6 +235,7 @@ struct PeerInit {
   std::string to;
   std::string advertise;       // where clients reach `node`
   std::string peer_advertise;  // where servers reach `node`
+  std::string seed = {};       // the backup that `node` was restored from; empty: none, or the cluster has begun
   bool operator==(const PeerInit&) const = default;
 };
 
@@ -246,6 +247,7 @@ struct PeerInitOk {
   std::string identity;
   std::string advertise;
   std::string peer_advertise;
+  std::string seed = {};
   bool operator==(const PeerInitOk&) const = default;
 };
 

@@ -295,6 +295,7 @@ void describe(Visitor& v, Is<PeerInit> auto& m) {
   v.required("to", m.to);
   v.standard("advertise", m.advertise);
   v.standard("peer_advertise", m.peer_advertise);
+  v.optional("seed", m.seed);
 }
 
 template <class Visitor>
@@ -306,6 +307,7 @@ void describe(Visitor& v, Is<PeerInitOk> auto& m) {
   v.required("identity", m.identity);
   v.standard("advertise", m.advertise);
   v.standard("peer_advertise", m.peer_advertise);
+  v.optional("seed", m.seed);
 }
 
 template <class Visitor>

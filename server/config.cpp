@@ -123,6 +123,11 @@ std::vector<Setting> settings() {
          if (v.empty()) throw BadValue("a folder is needed");
          c.data_dir = v;
        }},
+      {"restore", "FILE", "begin a new cluster from this backup, in an empty --data-dir; for the first start only",
+       [](ServerConfig& c, const std::string& v) {
+         if (v.empty()) throw BadValue("a backup's file is needed");
+         c.restore = v;
+       }},
       {"advertise", "HOST:PORT", "where clients reach this server, if not at --listen",
        [](ServerConfig& c, const std::string& v) { c.advertise = address_value(v, false); }},
       {"peer-advertise", "HOST:PORT", "where servers reach this server, if not at its address in --cluster",

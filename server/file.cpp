@@ -214,6 +214,10 @@ bool FileError::no_space() const {
   return error_ == ENOSPC || error_ == EDQUOT;
 }
 
+std::unique_ptr<File> open_file_to_read(const std::string& path) {
+  return std::make_unique<PosixFile>(open_at(AT_FDCWD, path, O_RDONLY, "open", path), path);
+}
+
 std::unique_ptr<Directory> open_directory(const std::string& path) {
   std::string folder = path;
   while (folder.size() > 1 && folder.back() == '/') folder.pop_back();

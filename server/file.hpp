@@ -63,4 +63,7 @@ class Directory {
 // show); throws FileError with EWOULDBLOCK if another process, or this one, has it open already.
 std::unique_ptr<Directory> open_directory(const std::string& path);
 
+// A file anywhere, to read only. Throws FileError.
+std::unique_ptr<File> open_file_to_read(const std::string& path);
+
 }  // namespace kv

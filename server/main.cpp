@@ -162,7 +162,8 @@ class Server {
     const auto begin = std::chrono::steady_clock::now();
     WalOptions options;
     options.max_segment_bytes = max_segment_bytes;
-    Recovered recovered = recover(*directory_, options, SnapshotOptions{}, new_uuid());
+    if (!config.restore.empty()) restore(config);
+    Recovered recovered = recover(*directory_, options, SnapshotOptions{}, new_uuid(), !config.restore.empty());
     std::map<std::string, Address> cluster = cluster_of(config, recovered.replica);
     std::optional<asio::ip::tcp::acceptor> peers;
     if (cluster.size() > 1 || config.peer_listen_given)
@@ -211,6 +212,18 @@ class Server {
   }
 
  private:
+  void restore(const ServerConfig& config) {
+    try {
+      restore_backup(*directory_, *open_file_to_read(config.restore), config.restore, SnapshotOptions{});
+      spdlog::info("restored {}: a new cluster begins with it", config.restore);
+    } catch (const std::invalid_argument& error) {
+      throw StartError("--restore: " + std::string(error.what()) +
+                       "; if it has been restored there already, start without --restore");
+    } catch (const FileError& error) {
+      throw StartError("--restore " + config.restore + ": " + error.what());
+    }
+  }
+
   command::Member describe_self(const std::string& identity, std::map<std::string, Address>& cluster,
                                 const asio::ip::tcp::acceptor& clients,
                                 const std::optional<asio::ip::tcp::acceptor>& peers) const {

@@ -1,11 +1,15 @@
 #include "server/recovery.hpp"
 
 #include <algorithm>
+#include <cerrno>
 #include <optional>
+#include <stdexcept>
 #include <utility>
 
 namespace kv {
 namespace {
+
+constexpr std::size_t restored_piece_bytes = 64 << 10;
 
 constexpr const char* remedy =
     ". Restore this server's data directory from a backup of it; or, while a majority of the cluster works without "
@@ -85,12 +89,37 @@ class Fitting {
 
 }  // namespace
 
+void restore_backup(Directory& directory, File& backup, const std::string& backup_name, SnapshotOptions options) {
+  if (Wal::exists(directory) || !list_snapshots(directory).empty()) {
+    throw std::invalid_argument(directory.path() +
+                                " has data already: a backup is restored into an empty directory");
+  }
+  auto result = load_snapshot(backup, options.max_sessions);
+  if (const auto* problem = std::get_if<SnapshotProblem>(&result)) {
+    throw WalCorruption(backup_name + " at offset " + std::to_string(problem->offset) + ": " + problem->what +
+                        ". The backup is damaged, or is none: use another one");
+  }
+  auto& loaded = std::get<LoadedSnapshot>(result);
+  loaded.store->forget_members();
+  Snapshots snapshots(directory, options);
+  loaded.store->begin_walk();
+  for (bool first = true, more = true; more; first = false) {
+    snapshot_task::Save part{loaded.position, first, {}, {}};
+    more = loaded.store->walk(restored_piece_bytes, part.records);
+    if (!more) part.totals = loaded.store->walk_totals();
+    const auto saved = snapshots.perform(std::move(part));
+    if (!saved || !std::holds_alternative<snapshot_result::Saved>(*saved)) {
+      throw FileError("restore the backup into", directory.path(), ENOSPC);
+    }
+  }
+}
+
 Recovered recover(Directory& directory, const WalOptions& log_options, const SnapshotOptions& snapshot_options,
-                  const std::string& new_identity) {
+                  const std::string& new_identity, bool is_restored) {
   Recovered recovered;
   Wal::Recovered& log = recovered.log;
   const bool has_snapshots = !list_snapshots(directory).empty();
-  if (has_snapshots && !Wal::exists(directory)) {
+  if (has_snapshots && !is_restored && !Wal::exists(directory)) {
     throw WalCorruption(directory.path() + ": there are snapshots, but no log: its files (*.wal) are missing" +
                         remedy);
   }

@@ -30,8 +30,14 @@ struct Recovered {
   std::vector<std::string> warnings;
 };
 
+// Puts the state of a backup into a data directory that is empty, as what a new cluster begins with. Throws
+// WalCorruption if the backup is damaged, FileError, and std::invalid_argument if there is something in the
+// directory.
+void restore_backup(Directory& directory, File& backup, const std::string& backup_name, SnapshotOptions options);
+
 // Opens the data directory, or creates what is in it with `new_identity`. Throws WalCorruption or FileError.
+// `is_restored`: restore_backup() has just been there, and the log begins behind what it has left.
 Recovered recover(Directory& directory, const WalOptions& log_options, const SnapshotOptions& snapshot_options,
-                  const std::string& new_identity);
+                  const std::string& new_identity, bool is_restored = false);
 
 }  // namespace kv

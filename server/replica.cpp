@@ -44,11 +44,21 @@ std::string_view name_of(raft::Role role) {
   return "";
 }
 
+// A state without members comes from a backup, and no cluster has begun with it.
+bool has_begun(const ReplicaRestored& restored) {
+  return restored.stored.index == raft::Index{} || restored.store->members() || restored.lacks_state;
+}
+
 std::string hexadecimal(std::uint64_t number) {
   std::string text(16, '0');
   for (auto digit = text.rbegin(); digit != text.rend(); ++digit, number >>= 4)
     *digit = "0123456789abcdef"[number & 15];
   return text;
+}
+
+std::string seed_of(const ReplicaRestored& restored) {
+  if (has_begun(restored)) return {};
+  return std::to_string(restored.stored.index.value) + "-" + hexadecimal(restored.store->content_digest());
 }
 
 command::Command decode_entry(const raft::Entry& entry) {
@@ -72,21 +82,25 @@ bool is_answer(const PeerMessage& message) {
 
 Replica::Replica(ReplicaConfig config, ReplicaRestored restored)
     : config_(std::move(config)),
-      roster_(config_.self, config_.names, config_.new_cluster),
+      roster_(config_.self, config_.names, config_.new_cluster, seed_of(restored)),
       raft_(raft_config(config_), {std::move(restored.hard_state), restored.base, restored.entries, restored.commit,
-                                   std::move(restored.mark_due), restored.lacks_state}),
+                                   std::move(restored.mark_due), restored.lacks_state, has_begun(restored)}),
       store_(restored.store ? std::move(restored.store) : std::make_unique<Store>(config_.sessions_kept)),
       next_number_((config_.seed >> 12) + 1),
       applied_(restored.stored.index),
       applied_term_(restored.stored.term),
       snapshot_(restored.stored) {
-  if (store_->members()) roster_.bind(*store_->members());
+  if (store_->members()) {
+    roster_.bind(*store_->members());
+  } else {
+    first_entry_ = applied_.next();
+  }
   if (restored.context) {
     const std::optional<command::Command> command = command::decode(*restored.context);
     if (const auto* members = command ? std::get_if<command::Members>(&*command) : nullptr) roster_.bind(*members);
   }
   for (const raft::Entry& entry : restored.entries) {
-    const bool binds = entry.index == raft::Index(1) || entry.index <= restored.commit;
+    const bool binds = entry.index == first_entry_ || entry.index <= restored.commit;
     if (!binds || !entry.command) continue;
     const command::Command command = decode_entry(entry);
     if (const auto* members = std::get_if<command::Members>(&command)) {
@@ -334,7 +348,7 @@ void Replica::on_changed(const raft::Output::Changed& changed) {
 }
 
 void Replica::watch_first_entry(const raft::Write& write) {
-  if (write.entries.empty() || write.entries.front().index != raft::Index(1)) return;
+  if (write.entries.empty() || write.entries.front().index != first_entry_) return;
   // Members count from the moment they are in the log, not only when they are committed (as configurations do:
   // dissertation §4.1). A new leader may replace an entry that was not.
   roster_.unbind();

@@ -363,6 +363,7 @@ class Replica {
   std::deque<Due> to_apply_;
   raft::Index applied_;
   raft::Term applied_term_;
+  raft::Index first_entry_;  // where the cluster begins, if this server has no members from a snapshot
   bool members_proposed_ = false;
 
   // Snapshots.

@@ -164,7 +164,9 @@ void Replica::on_done(snapshot_result::Piece& piece) {
   const auto sending = sending_.find(piece.reader.peer);
   if (sending == sending_.end() || sending->second.position != piece.position) return;
   if (piece.size == 0) {
-    sending_.erase(sending);  // a newer one is there
+    // A newer one is there; or its file has been taken away, and then another is needed.
+    snapshot_is_bad_ = snapshot_is_bad_ || piece.position == snapshot_;
+    sending_.erase(sending);
     return;
   }
   if (sending->second.offset != piece.offset || !raft_.leads()) return;
@@ -224,8 +226,8 @@ void Replica::on_done(snapshot_result::Received& received) {
 
 void Replica::install(raft::Position position, std::unique_ptr<Store> store) {
   snapshot_ = std::max(snapshot_, position);
-  invariant(store->members().has_value(), "a snapshot is of a cluster that has members");
-  auto context = std::make_shared<const std::string>(command::encode(*store->members()));
+  raft::Payload context;  // none: the snapshot is a backup, with which a cluster begins
+  if (store->members()) context = std::make_shared<const std::string>(command::encode(*store->members()));
   if (!raft_.install(position, std::move(context))) {
     want(snapshot_task::Discard{std::move(store)});
     return;
@@ -244,7 +246,11 @@ void Replica::install(raft::Position position, std::unique_ptr<Store> store) {
         "this server has taken over a snapshot since, which does not tell what became of the write: read the "
         "key to see");
   }
-  note_members(*store_->members());
+  if (store_->members()) {
+    note_members(*store_->members());
+  } else {
+    first_entry_ = applied_.next();
+  }
   notice(Notice::Level::info,
          "took over the snapshot of " + spelled(position) + ": " + std::to_string(store_->keys()) + " keys");
 }

@@ -6,8 +6,11 @@
 #include "server/raft/invariant.hpp"
 
 namespace kv {
-Roster::Roster(command::Member self, std::vector<std::string> names, std::string new_cluster)
-    : self_(std::move(self)), names_(std::move(names)), new_cluster_(std::move(new_cluster)) {
+Roster::Roster(command::Member self, std::vector<std::string> names, std::string new_cluster, std::string seed)
+    : self_(std::move(self)),
+      names_(std::move(names)),
+      new_cluster_(std::move(new_cluster)),
+      seed_(std::move(seed)) {
   std::sort(names_.begin(), names_.end());
 }
 
@@ -47,7 +50,7 @@ std::optional<message::Error> Roster::check(const message::PeerInit& init) const
     return message::make_error(message::Code::bad_request,
                                "this is " + self_.node + ", not " + init.to + ": check the addresses in --cluster");
   }
-  return check_claim({init.node, init.cluster, init.identity});
+  return check_claim({init.node, init.cluster, init.identity, init.seed});
 }
 
 std::optional<message::Error> Roster::check(const std::string& expected_node,
@@ -60,7 +63,7 @@ std::optional<message::Error> Roster::check(const std::string& expected_node,
     return message::make_error(message::Code::bad_request, "it is " + answer.node + ", not " + expected_node +
                                                                ": check the addresses in --cluster");
   }
-  return check_claim({answer.node, answer.cluster, answer.identity});
+  return check_claim({answer.node, answer.cluster, answer.identity, answer.seed});
 }
 
 std::optional<message::Error> Roster::check_claim(const Claim& claim) const {
@@ -75,6 +78,11 @@ std::optional<message::Error> Roster::check_claim(const Claim& claim) const {
                             node + " belongs to cluster " + claim.cluster + ", this server to " + bound_->cluster);
     error.cluster = bound_->cluster;
     return error;
+  }
+  if (!bound_ && !seed_.empty() && !claim.seed.empty() && claim.seed != seed_) {
+    return message::make_error(message::Code::cluster_mismatch,
+                               node + " was restored from another backup (" + claim.seed + ") than " + self_.node +
+                                   " (" + seed_ + "): restore one server alone, or all from the same backup");
   }
   if (is_impostor(node, claim.identity)) {
     return message::make_error(
@@ -94,6 +102,7 @@ message::PeerInit Roster::introduction(const std::string& to) const {
   init.to = to;
   init.advertise = self_.client_address;
   init.peer_advertise = self_.peer_address;
+  if (!bound_) init.seed = seed_;
   return init;
 }
 
@@ -104,6 +113,7 @@ message::PeerInitOk Roster::welcome() const {
   ok.identity = self_.identity;
   ok.advertise = self_.client_address;
   ok.peer_advertise = self_.peer_address;
+  if (!bound_) ok.seed = seed_;
   return ok;
 }
 

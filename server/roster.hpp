@@ -20,8 +20,9 @@ namespace kv {
 class Roster {
  public:
   // `self` carries this server's own name, identity and addresses; `names` are all members', self's included.
-  // `new_cluster` is the id that a cluster formed by this server gets.
-  Roster(command::Member self, std::vector<std::string> names, std::string new_cluster);
+  // `new_cluster` is the id that a cluster formed by this server gets. `seed` tells backups apart: the one that
+  // this server was restored from, if it was and the cluster has not begun yet.
+  Roster(command::Member self, std::vector<std::string> names, std::string new_cluster, std::string seed = {});
 
   const command::Member& self() const { return self_; }
   const std::vector<std::string>& names() const { return names_; }
@@ -60,6 +61,7 @@ class Roster {
     const std::string& node;
     const std::string& cluster;
     const std::string& identity;
+    const std::string& seed;
   };
   std::optional<message::Error> check_claim(const Claim& claim) const;
   const command::Member* bound_member(const std::string& node) const;
@@ -68,6 +70,7 @@ class Roster {
   command::Member self_;
   std::vector<std::string> names_;  // sorted
   std::string new_cluster_;
+  std::string seed_;
   std::optional<command::Members> bound_;
   struct Reached {
     command::Member member;

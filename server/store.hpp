@@ -75,6 +75,8 @@ class Store {
   std::uint64_t bytes() const { return bytes_; }  // of keys and values
   // The cluster's id and members; nothing before the first entry of the log is applied.
   const std::optional<command::Members>& members() const { return members_; }
+  // Of a backup: what it says of its own cluster means nothing to another.
+  void forget_members() { members_.reset(); }
   std::size_t sessions() const { return sessions_.size(); }
   std::uint64_t forgotten_through() const { return forgotten_through_; }
   // Of everything that is replicated: two servers at one position have the same. Looks at all of it.

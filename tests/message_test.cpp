@@ -103,9 +103,14 @@ TEST_CASE("requests with all their members") {
   check_request(R"({"type":"GET","id":6,"key":"k","consistency":"local"})",
                 request(6, Get{"k", 0, Consistency::local}));
   check_request(R"({"type":"STATUS","id":9007199254740991})", request(max_integer, Status{}));
+  check_request(R"({"type":"BACKUP","id":7})", request(7, Backup{}));
+  check_request(R"({"type":"BACKUP","id":7,"ts":9})", request(7, Backup{9, 0, 0}));
+  check_request(R"({"type":"BACKUP","id":7,"snapshot":57,"offset":131072})", request(7, Backup{0, 57, 131072}));
 }
 
 TEST_CASE("the other answers") {
+  check_answer(R"({"type":"BACKUP_OK","id":1,"snapshot":57,"offset":4,"size":8,"value":"abcd","node":"n1"})",
+               answer(1, BackupOk{57, 4, 8, "abcd", "n1"}));
   check_answer(R"({"type":"DELETE_OK","id":1,"key":"k","ts":9,"found":false})", answer(1, DeleteOk{"k", 9, false}));
   StatusOk status{"n1", uuid, "leader", 3,     "n1",  61, 60, 1,    62,      40,
                   5,    1000, 4096,     false, "00f", 2,  3,  4000, "1.0.0", {}};
@@ -140,10 +145,18 @@ TEST_CASE("what servers say to each other") {
   check_peer(replaced(R"({"type":"INIT","role":"peer","protocol":1,"cluster":"","node":"n1","identity":"<uuid>",)"
                       R"("to":"n2","advertise":"127.0.0.1:7401","peer_advertise":"127.0.0.1:7501"})",
                       "<uuid>", uuid),
-             PeerInit{1, "", "n1", uuid, "n2", "127.0.0.1:7401", "127.0.0.1:7501"});
+             PeerInit{1, "", "n1", uuid, "n2", "127.0.0.1:7401", "127.0.0.1:7501", ""});
   check_peer(R"({"type":"INIT_OK","protocol":1,"server":"kvd 1.0.0","cluster":"c","node":"n2","identity":"i",)"
              R"("advertise":"a:1","peer_advertise":"a:2"})",
-             PeerInitOk{1, "kvd 1.0.0", "c", "n2", "i", "a:1", "a:2"});
+             PeerInitOk{1, "kvd 1.0.0", "c", "n2", "i", "a:1", "a:2", ""});
+  check_peer(R"({"type":"INIT_OK","protocol":1,"server":"kvd 1.0.0","cluster":"","node":"n2","identity":"i",)"
+             R"("advertise":"a:1","peer_advertise":"a:2","seed":"57-0f"})",
+             PeerInitOk{1, "kvd 1.0.0", "", "n2", "i", "a:1", "a:2", "57-0f"});
+  check_peer(R"({"type":"SNAPSHOT","term":2,"leader":"n1","index":57,"index_term":1,"offset":4,"size":8,)"
+             R"("value_base64":"/wD/AA=="})",
+             Snapshot{2, "n1", 57, 1, 4, 8, std::string("\xff\0\xff\0", 4)});
+  check_peer(R"({"type":"SNAPSHOT_OK","term":2,"index":57,"offset":8})", SnapshotOk{2, 57, 8, false});
+  check_peer(R"({"type":"SNAPSHOT_OK","term":2,"index":57,"offset":0,"damaged":true})", SnapshotOk{2, 57, 0, true});
   check_peer(
       R"({"type":"VOTE","term":2,"candidate":"n1","last_index":5,"last_term":1,"pre":true,"transfer":false})",
       Vote{2, "n1", 5, 1, true, false});

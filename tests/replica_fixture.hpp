@@ -54,16 +54,20 @@ inline std::string describe(const AnswerBody& body) {
   }
   if (const auto* error = std::get_if<message::Error>(&body)) return "ERROR " + std::string(name_of(error->code));
   if (std::holds_alternative<message::WaitForResponse>(body)) return "WAIT_FOR_RESPONSE";
+  if (std::holds_alternative<message::BackupOk>(body)) return "BACKUP_OK";
   return std::holds_alternative<message::InitOk>(body) ? "INIT_OK" : "STATUS_OK";
 }
 
 struct Options {
   std::size_t size = 3;
+  std::string cluster_id = "cluster";
   bool formed = true;  // the cluster has been formed by n1, which leads
   std::string preferred_leader = {};
   std::map<std::string, std::uint32_t> delay_ticks = {};
   ReplicaLimits limits = {};
+  std::uint64_t segment_bytes = 4096;
   std::uint64_t snapshot_every = 100'000;
+  std::size_t snapshot_log_bytes = 64 << 20;
   std::size_t snapshot_piece_bytes = 64 << 10;
   std::uint64_t quota = 0;
 };
@@ -173,7 +177,7 @@ class Cluster {
     ReplicaConfig config;
     config.self = node.self;
     config.names = names_;
-    config.new_cluster = "cluster of " + name + ", start " + std::to_string(++starts_);
+    config.new_cluster = options_.cluster_id + " of " + name + ", start " + std::to_string(++starts_);
     config.server = "kvd test";
     config.preferred_leader = options_.preferred_leader;
     config.heartbeat_ticks = heartbeat_ticks;
@@ -182,10 +186,12 @@ class Cluster {
     config.seed = 0x9e3779b97f4a7c15 * starts_;
     config.limits = options_.limits;
     config.snapshot_every = options_.snapshot_every;
+    config.snapshot_log_bytes = options_.snapshot_log_bytes;
     config.snapshot_piece_bytes = options_.snapshot_piece_bytes;
     config.quota = options_.quota;
-    Recovered recovered = recover(node.disk.directory, WalOptions{4096},
-                                  {sessions_kept, options_.snapshot_piece_bytes}, node.self.identity);
+    Recovered recovered = recover(node.disk.directory, WalOptions{options_.segment_bytes},
+                                  {sessions_kept, options_.snapshot_piece_bytes}, node.self.identity,
+                                  std::exchange(node.is_restored, false));
     REQUIRE(recovered.identity == node.self.identity);
     node.disk.log = std::move(recovered.wal);
     node.disk.snapshots = std::move(recovered.snapshots);
@@ -193,10 +199,12 @@ class Cluster {
     node.replica = std::make_unique<Replica>(std::move(config), std::move(recovered.replica));
   }
 
-  // As with kill -9 and a power failure at once: what was not durable is gone.
-  void crash(const std::string& name) {
+  bool is_up(const std::string& name) const { return nodes_.at(name).replica != nullptr; }
+
+  // As with kill -9 and a power failure at once: what was not durable is gone. Or some of it is.
+  void crash(const std::string& name, MemoryDirectory::Kept kept = MemoryDirectory::Kept::nothing) {
     nodes_.at(name).replica.reset();
-    nodes_.at(name).disk.crash();
+    nodes_.at(name).disk.crash(kept);
     for (auto& other : names_) drop_links(name, other);
     std::erase_if(clients_, [&](const auto& item) { return item.second == name; });
   }
@@ -235,6 +243,21 @@ class Cluster {
       if (found != node.disk.terms.end()) most = std::max(most, ++copies[found->second]);
     }
     return most;
+  }
+
+  // Puts a backup into a data directory that is empty; the server begins with it when it starts.
+  void restore(const std::string& name, const std::string& backup) {
+    MemoryDirectory elsewhere;
+    const auto file = elsewhere.create("backup");
+    file->write_at(0, backup);
+    restore_backup(directory(name), *file, "backup", {});
+    nodes_.at(name).is_restored = true;
+  }
+
+  // How many parts of snapshots have been sent to `name`.
+  std::size_t parts_sent_to(const std::string& name) const {
+    const auto found = parts_sent_.find(name);
+    return found == parts_sent_.end() ? 0 : found->second;
   }
 
   MemoryDirectory& directory(const std::string& name) { return nodes_.at(name).disk.directory; }
@@ -295,12 +318,12 @@ class Cluster {
     std::deque<SnapshotTask> tasks;
     bool stalled = false;
 
-    void crash() {
+    void crash(MemoryDirectory::Kept kept) {
       log.reset();
       snapshots.reset();
       under_way.reset();
       tasks.clear();
-      directory.crash(MemoryDirectory::Kept::nothing);
+      directory.crash(kept);
     }
   };
   struct Node {
@@ -309,6 +332,7 @@ class Cluster {
     std::unique_ptr<Replica> replica;  // null: it does not run
     bool asleep = false;
     std::vector<std::string> warnings;
+    bool is_restored = false;
   };
   // One connection: the first of the pair has dialled the second, asks there and gets the answers there.
   struct Link {
@@ -333,8 +357,15 @@ class Cluster {
       for (const auto& b : names_) busy |= deliver(a, b);
     }
     for (const auto& name : names_) busy |= take_effects(name);
-    for (const auto& name : names_) busy |= finish_write(nodes_.at(name));
-    for (const auto& name : names_) busy |= finish_snapshot_task(nodes_.at(name));
+    for (const auto& name : names_) {
+      try {
+        busy |= finish_write(nodes_.at(name));
+        busy |= finish_snapshot_task(nodes_.at(name));
+      } catch (const FileError&) {
+        crash(name);  // a disk error is final
+        busy = true;
+      }
+    }
     return busy;
   }
 
@@ -398,6 +429,7 @@ class Cluster {
   }
 
   void send(const std::string& from, PeerMessage message) {
+    if (std::holds_alternative<message::Snapshot>(message.body)) ++parts_sent_[message.peer.name];
     const auto* raft_message = std::get_if<raft::Message>(&message.body);
     const bool stands = raft_message && std::holds_alternative<raft::VoteRequest>(*raft_message);
     if (stands && !only_candidate_.empty() && from != only_candidate_) return;
@@ -452,6 +484,7 @@ class Cluster {
   std::set<Pair> cut_;
   std::set<Pair> held_;
   std::map<Pair, std::string> refusals_;
+  std::map<std::string, std::size_t> parts_sent_;
   std::string only_candidate_;
   std::map<ClientId, std::string> clients_;
   std::map<std::uint64_t, ClientId> asked_;

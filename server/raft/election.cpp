@@ -49,11 +49,11 @@ bool Raft::may_stand() const {
   if (disk_hangs()) return false;
   // Nor could one without the state lead: what is before its log it could give nobody.
   if (lacks_state_) return false;
-  return !config_.guards_first_start || log_.last_index() != Index{} || first_command_;
+  return !config_.guards_first_start || has_begun() || first_command_;
 }
 
 bool Raft::has_won(const Votes& votes) const {
-  if (!config_.guards_first_start || log_.last_index() != Index{}) return votes.won(quorum_);
+  if (!config_.guards_first_start || has_begun()) return votes.won(quorum_);
   return first_command_ && votes.unanimous(quorum_);
 }
 
@@ -104,7 +104,7 @@ void Raft::become_leader() {
   leader.first_of_term = log_.last_index().next();
   // An entry of the new term: only with it do the older ones become committed (Raft §5.4.2, §8), and reads
   // may be answered (dissertation §6.4).
-  append_own(log_.last_index() == Index{} ? first_command_ : nullptr);
+  append_own(has_begun() ? nullptr : first_command_);
 }
 
 bool Raft::would_vote_for(const VoteRequest& request) const {

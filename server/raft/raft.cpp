@@ -14,6 +14,7 @@ Raft::Raft(Config config, Restored restored)
       hard_state_(std::move(restored.hard_state)),
       commit_(std::max(restored.commit, restored.base.index)),
       mark_(std::move(restored.mark_due)),
+      begins_behind_(restored.has_begun ? Index{} : restored.base.index),
       lacks_state_(restored.lacks_state),
       random_(config_.seed),
       // Where the disk has not been told of the snapshot, it need not know its term either.
@@ -156,6 +157,7 @@ void Raft::snapshot_saved(SnapshotMark mark, Index droppable, Index forget) {
 bool Raft::install(Position position, Payload context) {
   const bool has_it = lacks_state_ ? position.index < log_.base_index() : position.index <= commit_;
   if (!has_it) {
+    begins_behind_ = context ? Index{} : position.index;
     mark_ = SnapshotMark{position, std::move(context), !log_.matches(position)};
     if (mark_->resets_log) {
       log_.reset(position);

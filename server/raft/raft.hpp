@@ -45,10 +45,10 @@ struct Config {
   std::uint32_t heartbeat_ticks = 10;
   std::uint32_t election_ticks = 100;  // the least wait; the real one is drawn from [this, twice this)
   bool stands_first = false;           // waits the least, so that it leads where it can
-  // An empty log may belong to a server that has lost it. So whoever begins an empty log is elected by all voters
-  // instead of a majority, one of which would remember the log that there was; and only with set_first_command().
-  // Each that votes for it is empty itself, and from then on in its term: no older leader can commit a first entry
-  // behind its back.
+  // An empty log may belong to a server that has lost it. So whoever begins a log is elected by all voters instead of
+  // a majority, one of which would remember the log that there was; and only with set_first_command(). None that votes
+  // for it has begun one itself, and from then on each is in its term: no older leader can commit a first entry behind
+  // its back. A log that is restored from a backup has not begun before there is something behind it.
   bool guards_first_start = false;
   std::uint64_t seed = 0;
   Limits limits;
@@ -65,6 +65,7 @@ struct Restored {
   // The state up to `base` is not there: its snapshots are damaged. This server votes and takes entries as always,
   // applies nothing and does not stand before it has got a snapshot from a leader.
   bool lacks_state = false;
+  bool has_begun = true;  // false: `base` is where a new log begins, as if it was empty
 };
 
 class Raft {
@@ -95,13 +96,14 @@ class Raft {
   // A leader's snapshot is durable here. True: it is now what the state and the log begin from: entries behind it
   // stay if they fit it, and else everything goes (Raft §7). False: this server has all of it already. Either way
   // it is acknowledged when the disk knows of it.
+  // Without a context the log has not begun there: see Restored.
   bool install(Position position, Payload context);
   // Whether this server's disk has room for more than what must not fail: its leader hears of it.
   void set_full(bool full) { full_ = full; }
   // The link to a peer broke or came back: what was on its way may be lost.
   void link_changed(const NodeId& peer);
-  // The command with which a leader opens a log that is still empty, in place of the no-op of its term; null: none,
-  // and then a server whose log is empty does not stand, where the first start is guarded.
+  // The command with which a leader opens a log that has not begun, in place of the no-op of its term; null: none,
+  // and then a server whose log has not begun does not stand, where the first start is guarded.
   void set_first_command(Payload command);
 
   // ---- Output
@@ -121,6 +123,7 @@ class Raft {
   const Config& config() const { return config_; }
   bool transferring() const;
   bool lacks_state() const { return lacks_state_; }
+  bool has_begun() const { return log_.last_index() != begins_behind_; }
   // nullptr unless this server leads and `peer` is another voter.
   const Progress* progress_of(const NodeId& peer) const;
 
@@ -210,6 +213,7 @@ class Raft {
   Payload first_command_;
   std::optional<SnapshotMark> mark_;  // that the disk has not been told of
   Index droppable_;
+  Index begins_behind_;  // a log that ends here has not begun
   bool lacks_state_ = false;
   bool full_ = false;
 
