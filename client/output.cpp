@@ -4,7 +4,7 @@
 #include <chrono>
 #include <cstdlib>
 
-#include "client/table.hpp"
+#include "common/table.hpp"
 #include "common/text.hpp"
 
 namespace kv::client {

@@ -8,8 +8,8 @@
 
 #include "client/commands.hpp"
 #include "client/shell.hpp"
-#include "client/table.hpp"
 #include "client/words.hpp"
+#include "common/table.hpp"
 #include "tests/client_fake_server.hpp"
 
 using namespace kv;

@@ -6,7 +6,7 @@
 #include <string_view>
 #include <vector>
 
-namespace kv::client {
+namespace kv {
 
 // Columns under their headings, each as wide as its widest cell. With `frame` (for a terminal) lines are drawn
 // around them; without, two blanks part them, so that a script can split the rows.
@@ -47,4 +47,4 @@ class JsonLine {
   std::string members_;
 };
 
-}  // namespace kv::client
+}  // namespace kv

@@ -1,10 +1,10 @@
-#include "client/table.hpp"
+#include "common/table.hpp"
 
 #include <algorithm>
 
 #include "common/text.hpp"
 
-namespace kv::client {
+namespace kv {
 namespace {
 
 // Also DEL and the C1 controls, which JSON would let pass and a terminal would obey.
@@ -125,4 +125,4 @@ JsonLine& JsonLine::add_json(std::string_view name, std::string_view json) {
   return *this;
 }
 
-}  // namespace kv::client
+}  // namespace kv
