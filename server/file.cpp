@@ -115,7 +115,7 @@ class PosixFile final : public File {
   std::string path_;
 };
 
-class PosixDirectory final : public Directory {
+class PosixDirectory : public Directory {
  public:
   PosixDirectory(Handle handle, Handle lock, std::string path)
       : handle_(std::move(handle)), lock_(std::move(lock)), path_(std::move(path)) {}
@@ -146,9 +146,7 @@ class PosixDirectory final : public Directory {
     return file(open_at(handle_.fd(), name, O_RDWR | O_CREAT | O_EXCL, "create", full(name)), name);
   }
 
-  std::unique_ptr<File> open(const std::string& name) override {
-    return file(open_at(handle_.fd(), name, O_RDWR, "open", full(name)), name);
-  }
+  std::unique_ptr<File> open(const std::string& name) override { return open(name, O_RDWR); }
 
   void rename(const std::string& from, const std::string& to) override {
     if (::renameat(handle_.fd(), from.c_str(), handle_.fd(), to.c_str()) < 0) fail("rename", full(from));
@@ -162,9 +160,14 @@ class PosixDirectory final : public Directory {
     if (::fsync(handle_.fd()) < 0) fail("sync", path_);
   }
 
- private:
+ protected:
+  std::unique_ptr<File> open(const std::string& name, int flags) const {
+    return file(open_at(handle_.fd(), name, flags, "open", full(name)), name);
+  }
+
   std::string full(const std::string& name) const { return path_ + '/' + name; }
 
+ private:
   std::unique_ptr<File> file(Handle handle, const std::string& name) const {
     return std::make_unique<PosixFile>(std::move(handle), full(name));
   }
@@ -184,8 +187,25 @@ class PosixDirectory final : public Directory {
   std::string path_;
 };
 
+class ReadOnlyDirectory final : public PosixDirectory {
+ public:
+  ReadOnlyDirectory(Handle handle, std::string path)
+      : PosixDirectory(std::move(handle), Handle(-1), std::move(path)) {}
+
+  std::unique_ptr<File> create(const std::string& name) override { fail("create", full(name), EROFS); }
+  std::unique_ptr<File> open(const std::string& name) override { return PosixDirectory::open(name, O_RDONLY); }
+  void rename(const std::string& from, const std::string&) override { fail("rename", full(from), EROFS); }
+  void remove(const std::string& name) override { fail("remove", full(name), EROFS); }
+  void sync() override { fail("sync", path(), EROFS); }
+};
+
 Handle open_folder(const std::string& path) {
   return open_at(AT_FDCWD, path, O_RDONLY | O_DIRECTORY, "open directory", path);
+}
+
+std::string without_trailing_slashes(std::string path) {
+  while (path.size() > 1 && path.back() == '/') path.pop_back();
+  return path;
 }
 
 // mkdir -p. A new folder is durable only when the one it is in has been synced.
@@ -219,8 +239,7 @@ std::unique_ptr<File> open_file_to_read(const std::string& path) {
 }
 
 std::unique_ptr<Directory> open_directory(const std::string& path) {
-  std::string folder = path;
-  while (folder.size() > 1 && folder.back() == '/') folder.pop_back();
+  std::string folder = without_trailing_slashes(path);
   create_folders(folder);
   Handle handle = open_folder(folder);
   const std::string lock_path = folder + '/' + lock_name;
@@ -229,6 +248,12 @@ std::unique_ptr<Directory> open_directory(const std::string& path) {
     fail(errno == EWOULDBLOCK ? "lock (another process has it open)" : "lock", lock_path);
   }
   return std::make_unique<PosixDirectory>(std::move(handle), std::move(lock), std::move(folder));
+}
+
+std::unique_ptr<Directory> open_directory_to_read(const std::string& path) {
+  std::string folder = without_trailing_slashes(path);
+  Handle handle = open_folder(folder);
+  return std::make_unique<ReadOnlyDirectory>(std::move(handle), std::move(folder));
 }
 
 }  // namespace kv

@@ -66,4 +66,9 @@ std::unique_ptr<Directory> open_directory(const std::string& path);
 // A file anywhere, to read only. Throws FileError.
 std::unique_ptr<File> open_file_to_read(const std::string& path);
 
+// To look at a folder and leave it as it is: nothing is created or locked, a process that has it open does not
+// notice. Files can only be read; what would change the folder throws FileError with EROFS. Throws FileError if
+// there is no such folder.
+std::unique_ptr<Directory> open_directory_to_read(const std::string& path);
+
 }  // namespace kv

@@ -84,22 +84,6 @@ std::unique_ptr<Directory> open_data(const std::string& path) {
   }
 }
 
-// The members that are known: as the log names them last, of what is known to be committed, or first, or as the
-// snapshot has them; nullopt if the cluster has not begun.
-std::optional<command::Members> members_of(const ReplicaRestored& restored) {
-  std::optional<command::Members> members = restored.store->members();
-  if (restored.context) {
-    const auto command = command::decode(*restored.context);
-    if (const auto* found = command ? std::get_if<command::Members>(&*command) : nullptr) members = *found;
-  }
-  for (const raft::Entry& entry : restored.entries) {
-    if (!entry.command || (members && entry.index > restored.commit)) continue;
-    const auto command = command::decode(*entry.command);
-    if (const auto* found = command ? std::get_if<command::Members>(&*command) : nullptr) members = *found;
-  }
-  return members;
-}
-
 // Where every member's servers' listener is: as --cluster says, else as the log remembers.
 std::map<std::string, Address> cluster_of(const ServerConfig& config, const ReplicaRestored& restored) {
   std::map<std::string, Address> cluster = config.cluster;

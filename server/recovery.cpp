@@ -12,7 +12,7 @@ namespace {
 constexpr std::size_t restored_piece_bytes = 64 << 10;
 
 constexpr const char* remedy =
-    ". Restore this server's data directory from a backup of it; or, while a majority of the cluster works without "
+    "Restore this server's data directory from a backup of it; or, while a majority of the cluster works without "
     "this server, leave it off";
 
 raft::Payload context_of(const Store& store) {
@@ -54,21 +54,22 @@ class Fitting {
     const bool fits = reaches && (mark->position.index == log_.first.previous() ||
                                   term_at(mark->position.index) == mark->position.term);
     if (!fits) {
-      throw WalCorruption(directory_.path() + ": the log begins with entry " + std::to_string(log_.first.value) +
-                          ", and " +
-                          (is_damaged ? "no snapshot is whole that holds" : "there is no snapshot with") +
-                          " what is before it" + remedy);
+      refuse("the log begins with entry " + std::to_string(log_.first.value) + ", and " +
+             (is_damaged ? "no snapshot is whole that holds" : "there is no snapshot with") + " what is before it");
     }
     const auto command = mark->context ? command::decode(*mark->context) : std::nullopt;
     const auto* members = command ? std::get_if<command::Members>(&*command) : nullptr;
     if (!members || members->members.size() == 1) {
-      throw WalCorruption(directory_.path() + ": no snapshot is whole that holds what is before entry " +
-                          std::to_string(log_.first.value) +
-                          " of the log, and there is no other server to get it from" + remedy);
+      refuse("no snapshot is whole that holds what is before entry " + std::to_string(log_.first.value) +
+             " of the log, and there is no other server to get it from");
     }
     out_.base = mark->position;
     out_.lacks_state = true;
     out_.context = mark->context;
+  }
+
+  [[noreturn]] void refuse(const std::string& what) const {
+    throw WalCorruption(directory_.path(), {{}, 0, what, remedy});
   }
 
   std::optional<raft::Term> term_at(raft::Index index) const {
@@ -96,8 +97,8 @@ void restore_backup(Directory& directory, File& backup, const std::string& backu
   }
   auto result = load_snapshot(backup, options.max_sessions);
   if (const auto* problem = std::get_if<SnapshotProblem>(&result)) {
-    throw WalCorruption(backup_name + " at offset " + std::to_string(problem->offset) + ": " + problem->what +
-                        ". The backup is damaged, or is none: use another one");
+    throw std::runtime_error(backup_name + " at offset " + std::to_string(problem->offset) + ": " + problem->what +
+                             ". The backup is damaged, or is none: use another one");
   }
   auto& loaded = std::get<LoadedSnapshot>(result);
   loaded.store->forget_members();
@@ -114,14 +115,28 @@ void restore_backup(Directory& directory, File& backup, const std::string& backu
   }
 }
 
+std::optional<command::Members> members_of(const ReplicaRestored& restored) {
+  std::optional<command::Members> members = restored.store->members();
+  if (restored.context) {
+    const auto command = command::decode(*restored.context);
+    if (const auto* found = command ? std::get_if<command::Members>(&*command) : nullptr) members = *found;
+  }
+  for (const raft::Entry& entry : restored.entries) {
+    if (!entry.command || (members && entry.index > restored.commit)) continue;
+    const auto command = command::decode(*entry.command);
+    if (const auto* found = command ? std::get_if<command::Members>(&*command) : nullptr) members = *found;
+  }
+  return members;
+}
+
 Recovered recover(Directory& directory, const WalOptions& log_options, const SnapshotOptions& snapshot_options,
                   const std::string& new_identity, bool is_restored) {
   Recovered recovered;
   Wal::Recovered& log = recovered.log;
   const bool has_snapshots = !list_snapshots(directory).empty();
   if (has_snapshots && !is_restored && !Wal::exists(directory)) {
-    throw WalCorruption(directory.path() + ": there are snapshots, but no log: its files (*.wal) are missing" +
-                        remedy);
+    throw WalCorruption(directory.path(),
+                        {{}, 0, "there are snapshots, but no log: its files (*.wal) are missing", remedy});
   }
   recovered.wal = std::make_unique<Wal>(directory, log_options, new_identity, log);
   recovered.snapshots = std::make_unique<Snapshots>(directory, snapshot_options);

@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -31,7 +32,7 @@ struct Recovered {
 };
 
 // Puts the state of a backup into a data directory that is empty, as what a new cluster begins with. Throws
-// WalCorruption if the backup is damaged, FileError, and std::invalid_argument if there is something in the
+// std::runtime_error if the backup is damaged, FileError, and std::invalid_argument if there is something in the
 // directory.
 void restore_backup(Directory& directory, File& backup, const std::string& backup_name, SnapshotOptions options);
 
@@ -39,5 +40,9 @@ void restore_backup(Directory& directory, File& backup, const std::string& backu
 // `is_restored`: restore_backup() has just been there, and the log begins behind what it has left.
 Recovered recover(Directory& directory, const WalOptions& log_options, const SnapshotOptions& snapshot_options,
                   const std::string& new_identity, bool is_restored = false);
+
+// The members that are known: as the log names them last, of what is known to be committed, or first, or as the
+// snapshot has them; nullopt if the cluster has not begun.
+std::optional<command::Members> members_of(const ReplicaRestored& restored);
 
 }  // namespace kv

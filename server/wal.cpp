@@ -2,21 +2,19 @@
 
 #include <algorithm>
 #include <cassert>
-#include <cctype>
 #include <cstdlib>
 #include <new>
 #include <utility>
 
 #include "server/wal_format.hpp"
+#include "server/wal_names.hpp"
 
 namespace kv {
 namespace {
 
+using wal::number_of;
 using wal::sector_bytes;
-
-constexpr std::string_view suffix = ".wal";
-constexpr std::string_view temporary_suffix = ".wal.tmp";
-constexpr std::size_t digits = 16;
+using wal::segment_name;
 
 // How much is read at once, and how much is written where nothing but zeros is written.
 constexpr std::uint64_t slice_bytes = 1 << 20;
@@ -24,22 +22,6 @@ constexpr std::uint64_t slice_bytes = 1 << 20;
 constexpr std::uint64_t longest_torn_end = 16 << 20;
 // A buffer that one huge batch has made larger than this is given back.
 constexpr std::size_t kept_buffer_bytes = 8 << 20;
-
-std::uint64_t number_of(const std::string& name) {
-  return std::strtoull(name.c_str(), nullptr, 10);
-}
-
-std::string file_name(std::uint64_t number) {
-  std::string name = std::to_string(number);
-  if (name.size() < digits) name.insert(0, digits - name.size(), '0');
-  return name.append(suffix);
-}
-
-bool is_name(std::string_view name, std::string_view ending) {
-  const auto is_digit = [](unsigned char c) { return std::isdigit(c) != 0; };
-  return name.size() == digits + ending.size() && name.ends_with(ending) &&
-         std::all_of(name.begin(), name.begin() + digits, is_digit);
-}
 
 // The first `bytes` of a slice of zeros.
 std::string_view zeros(std::uint64_t bytes) {
@@ -61,6 +43,13 @@ std::uint64_t whole_sectors(std::uint64_t bytes) {
 }
 
 }  // namespace
+
+WalCorruption::WalCorruption(const std::string& directory, WalDamage damage)
+    : std::runtime_error(directory +
+                         (damage.file.empty() ? std::string()
+                                              : '/' + damage.file + " at offset " + std::to_string(damage.offset)) +
+                         ": " + damage.what + ". " + damage.remedy),
+      damage_(std::move(damage)) {}
 
 struct Wal::Segment {
   std::uint64_t number = 0;
@@ -92,7 +81,7 @@ class Wal::Recovery {
     begins_anywhere_ = first > 1;
     if (begins_anywhere_) next_batch_ = 0;
     for (std::size_t i = 0; i < names.size(); ++i) {
-      name_ = file_name(first + i);
+      name_ = segment_name(first + i);
       if (names[i] != name_) corrupt(0, "the file is missing, though there is " + names[i]);
       std::unique_ptr<Segment> segment = open_segment(first + i);
       const std::uint64_t batches_before = out_.batches;
@@ -110,7 +99,7 @@ class Wal::Recovery {
     }
     out_.segments = names.size();
     if (first > 1 && !out_.snapshot) {
-      corrupt(file_name(first - 1), 0, "the file is missing, though there is " + names.front());
+      corrupt(segment_name(first - 1), 0, "the file is missing, though there is " + names.front());
     }
     // No entry is left: all were in the snapshot.
     if (begins_anywhere_) wal_.last_ = out_.snapshot->position.index;
@@ -127,10 +116,7 @@ class Wal::Recovery {
   [[noreturn]] void corrupt(std::uint64_t offset, const std::string& what) const { corrupt(name_, offset, what); }
 
   [[noreturn]] void corrupt(const std::string& name, std::uint64_t offset, const std::string& what) const {
-    throw WalCorruption(wal_.directory_.path() + '/' + name + " at offset " + std::to_string(offset) + ": " + what +
-                        ". The log is damaged, and the server must not start on it. Restore this server's data "
-                        "directory from a backup; or, while a majority of the cluster works without it, remove "
-                        "it from the cluster and add it again with an empty data directory");
+    throw WalCorruption(wal_.directory_.path(), {name, offset, what, damaged_log_remedy});
   }
 
   // Checks the header, and reads the whole file into contents_.
@@ -285,8 +271,8 @@ Wal::Wal(Directory& directory, WalOptions options, const std::string& new_identi
   recovered = Recovered{};
   std::vector<std::string> names;
   for (std::string& name : directory_.list()) {
-    if (is_name(name, temporary_suffix)) directory_.remove(name);
-    if (is_name(name, suffix)) names.push_back(std::move(name));
+    if (wal::is_unfinished_name(name)) directory_.remove(name);
+    if (wal::is_segment_name(name)) names.push_back(std::move(name));
   }
   // Also for the names that a process before this one has made or changed without living to sync them.
   directory_.sync();
@@ -307,7 +293,7 @@ Wal::~Wal() = default;
 
 bool Wal::exists(Directory& directory) {
   const std::vector<std::string> names = directory.list();
-  return std::any_of(names.begin(), names.end(), [](const std::string& name) { return is_name(name, suffix); });
+  return std::any_of(names.begin(), names.end(), wal::is_segment_name);
 }
 
 // Under another name until it is whole: a segment's file is either not there or has a valid header.
@@ -320,8 +306,8 @@ std::unique_ptr<Wal::Segment> Wal::create_segment(std::uint64_t number, std::uin
   segment->zeroed = std::min(bytes, options_.zeros_ahead_bytes);
   beginning.resize(segment->zeroed);
 
-  const std::string name = file_name(number);
-  const std::string temporary = name + ".tmp";
+  const std::string name = segment_name(number);
+  const std::string temporary = wal::unfinished_name(number);
   segment->file = directory_.create(temporary);
   try {
     segment->file->allocate(bytes);
@@ -479,7 +465,7 @@ void Wal::append(const raft::Write& write) {
 void Wal::drop_oldest(raft::Index droppable) {
   // Without a mark nothing would say that there was something before.
   if (!snapshot_ || spans_.size() < 2 || spans_.front().last > droppable) return;
-  directory_.remove(file_name(spans_.front().number));
+  directory_.remove(segment_name(spans_.front().number));
   directory_.sync();
   spans_.pop_front();
 }

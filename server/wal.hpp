@@ -18,9 +18,28 @@
 
 namespace kv {
 
+// What is wrong where, for a person.
+struct WalDamage {
+  std::string file;  // empty: it is not about one file
+  std::uint64_t offset = 0;
+  std::string what;
+  std::string remedy;
+  bool operator==(const WalDamage&) const = default;
+};
+
+inline constexpr const char* damaged_log_remedy =
+    "The log is damaged, and the server must not start on it. Restore this server's data directory from a backup; "
+    "or, while a majority of the cluster works without it, remove it from the cluster and add it again with an "
+    "empty data directory";
+
 // A damaged log: the text names file, offset, what is wrong and the remedy.
 class WalCorruption : public std::runtime_error {
-  using runtime_error::runtime_error;
+ public:
+  WalCorruption(const std::string& directory, WalDamage damage);
+  const WalDamage& damage() const { return damage_; }
+
+ private:
+  WalDamage damage_;
 };
 
 // The disk had no room for the segment that a batch needs, and nothing was written: this is no disk error, and the

@@ -365,4 +365,21 @@ SegmentReader::Next SegmentReader::next() {
   return batch;
 }
 
+bool SegmentReader::skip_damage() {
+  for (std::uint64_t at = offset_; at < segment_.size(); at += sector_bytes) {
+    const std::string_view rest = segment_.substr(at);
+    const std::optional<BatchHeader> header = decode_batch_header(rest, salt_);
+    if (!header || header->bytes() > rest.size()) continue;
+    // The one at offset() was only in the wrong place, or it is the problem itself.
+    const bool is_wrong = next_batch_ == 0 || header->number == next_batch_;
+    if (at == offset_ && is_wrong) continue;
+    const std::string_view body = rest.substr(0, header->bytes()).substr(batch_header_bytes);
+    if (checksum(body, salt_) != header->body_checksum) continue;
+    offset_ = at;
+    next_batch_ = header->number;
+    return true;
+  }
+  return false;
+}
+
 }  // namespace kv::wal

@@ -74,6 +74,10 @@ class SegmentReader {
   // What is at offset(). Goes on only past a batch: the other three are given again and again.
   Next next();
 
+  // After a Problem, for who wants to know what else there is: goes on to the next place where a whole batch
+  // begins, whatever its number. False: there is none up to the segment's end, and nothing has changed.
+  bool skip_damage();
+
   std::uint64_t offset() const { return offset_; }
   std::uint64_t next_batch() const { return next_batch_; }  // the number due; 0: any
 

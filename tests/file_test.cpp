@@ -152,6 +152,33 @@ TEST_CASE("directory: a second to open it is refused, in this process and in ano
   CHECK_NOTHROW(open_directory(folder.path()));
 }
 
+TEST_CASE("directory: one that is only read stays as it is, also while another has it open") {
+  TemporaryFolder folder;
+  CHECK(error_of([&] { open_directory_to_read(folder.path() + "/none"); }) == ENOENT);
+  CHECK_FALSE(std::filesystem::exists(folder.path() + "/none"));
+  {
+    const auto empty = open_directory_to_read(folder.path());
+    CHECK(empty->list().empty());
+  }
+  CHECK(std::filesystem::is_empty(folder.path()));  // no LOCK either
+
+  const auto owner = open_directory(folder.path());
+  owner->create("a")->write_at(0, "hello");
+  const auto reader = open_directory_to_read(folder.path() + "//");
+  CHECK(reader->path() == folder.path());
+  CHECK(reader->list() == std::vector<std::string>{"a"});
+  const auto file = reader->open("a");
+  CHECK(read(*file, 0, 9) == "hello");
+  CHECK_THROWS_AS(file->write_at(0, "x"), FileError);
+  CHECK_THROWS_AS(file->allocate(100), FileError);
+  CHECK(error_of([&] { reader->create("b"); }) == EROFS);
+  CHECK(error_of([&] { reader->rename("a", "b"); }) == EROFS);
+  CHECK(error_of([&] { reader->remove("a"); }) == EROFS);
+  CHECK(error_of([&] { reader->sync(); }) == EROFS);
+  CHECK(error_of([&] { reader->open("b"); }) == ENOENT);
+  CHECK(read(*owner->open("a"), 0, 9) == "hello");
+}
+
 // A limit on the size of files stands in for a disk's: it also cuts a write short in the middle.
 TEST_CASE("file: a write that only half fits is an error") {
   TemporaryFolder folder;
