@@ -234,6 +234,7 @@ std::variant<ServerConfig, ExitNow> read_config(int argc, const char* const* arg
   app.name("kvd");
   app.set_version_flag("--version", std::string("kvd ") + version);
   app.footer(
+      "kvd inspect DIR shows what is in a data directory and what is wrong with it (kvd inspect --help).\n\n"
       "Each flag is also an environment variable (--data-dir: KVD_DATA_DIR) and a line of the config file\n"
       "(data-dir = \"…\"). A flag beats the environment, which beats the file.\n\n"
       "Example: kvd --name n1 --cluster n1=10.0.0.1:7501,n2=10.0.0.2:7501,n3=10.0.0.3:7501 \\\n"

@@ -17,12 +17,14 @@
 #include <memory>
 #include <random>
 #include <stdexcept>
+#include <string_view>
 #include <utility>
 
 #include "common/text.hpp"
 #include "server/config.hpp"
 #include "server/engine.hpp"
 #include "server/file.hpp"
+#include "server/inspect_command.hpp"
 #include "server/peers.hpp"
 #include "server/recovery.hpp"
 #include "server/session.hpp"
@@ -318,6 +320,7 @@ int run(const ServerConfig& config) {
 }  // namespace kv
 
 int main(int argc, char** argv) {
+  if (argc > 1 && std::string_view(argv[1]) == "inspect") return kv::inspect::run_command(argc - 1, argv + 1);
   const auto config = kv::read_config(argc, argv);
   if (const auto* exit = std::get_if<kv::ExitNow>(&config)) return exit->status;
   return kv::run(std::get<kv::ServerConfig>(config));

@@ -12,6 +12,8 @@
 #include <filesystem>
 #include <functional>
 
+#include "server/lock_holder.hpp"
+
 using namespace kv;
 using Catch::Matchers::Contains;
 
@@ -177,6 +179,15 @@ TEST_CASE("directory: one that is only read stays as it is, also while another h
   CHECK(error_of([&] { reader->sync(); }) == EROFS);
   CHECK(error_of([&] { reader->open("b"); }) == ENOENT);
   CHECK(read(*owner->open("a"), 0, 9) == "hello");
+}
+
+TEST_CASE("directory: who holds it is seen without touching the lock") {
+  TemporaryFolder folder;
+  CHECK_FALSE(lock_holder(folder.path()));
+  auto directory = open_directory(folder.path());
+  CHECK(lock_holder(folder.path()) == static_cast<std::uint64_t>(::getpid()));
+  directory.reset();
+  CHECK_FALSE(lock_holder(folder.path()));
 }
 
 // A limit on the size of files stands in for a disk's: it also cuts a write short in the middle.
