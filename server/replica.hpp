@@ -79,7 +79,8 @@ struct ReplicaLimits {
   // Of what a snapshot holds, so much of the log stays in memory, for followers that are only a little behind.
   std::uint64_t kept_entries = 10'000;
   std::size_t kept_bytes = 8 << 20;
-  std::size_t backups = 16;  // clients that read one
+  std::size_t backups = 16;      // clients that read one
+  std::size_t backup_parts = 4;  // that one of them has asked for and not got yet
 };
 
 struct ReplicaConfig {
@@ -238,6 +239,7 @@ class Replica {
     std::uint64_t last_routed = 0;  // order of the last write that left the queue
     std::set<ParkKey> parked;
     std::optional<raft::Position> backup;  // the snapshot that it reads
+    std::size_t backup_parts = 0;          // of it, on their way from the disk
   };
   // A client that asked for the state of now, and gets it when a snapshot holds it.
   struct WaitingBackup {

@@ -149,7 +149,9 @@ void Replica::stop_sending(const std::string& peer) {
 
 void Replica::on_done(snapshot_result::Piece& piece) {
   if (piece.reader.peer.empty()) {
-    if (!clients_.contains(piece.reader.client)) return;
+    const auto client = clients_.find(piece.reader.client);
+    if (client == clients_.end()) return;
+    --client->second.backup_parts;
     if (piece.size == 0) {
       refuse(piece.reader.client, piece.request, message::Code::compacted,
              "the snapshot of " + spelled(piece.position) + " is gone: begin the backup again");
@@ -265,6 +267,13 @@ void Replica::backup(ClientId client, message::Request& request, const message::
              "this connection has not begun a backup of " + std::to_string(asked.snapshot) + ": begin one");
       return;
     }
+    if (state.backup_parts >= config_.limits.backup_parts) {
+      refuse(client, request.id, message::Code::overloaded,
+             "this connection has asked for " + std::to_string(state.backup_parts) +
+                 " parts of its backup already: ask for the next when one has come");
+      return;
+    }
+    ++state.backup_parts;
     want(snapshot_task::Read{{"", client}, *state.backup, asked.offset, request.id});
     return;
   }
@@ -288,7 +297,9 @@ void Replica::serve_backups() {
       snapshot_wanted_ = snapshot_wanted_ || applied_.value >= waiting.least;
       return false;
     }
-    clients_[waiting.client].backup = snapshot_;
+    Client& client = clients_[waiting.client];
+    client.backup = snapshot_;
+    ++client.backup_parts;
     want(snapshot_task::Read{{"", waiting.client}, snapshot_, 0, waiting.id});
     return true;
   });
