@@ -6,6 +6,9 @@
 #include <catch2/catch.hpp>
 #include <limits>
 
+#include "common/snapshot_members.hpp"
+#include "server/command.hpp"
+
 using namespace kv;
 using namespace kv::snapshot;
 using Catch::Matchers::Contains;
@@ -330,4 +333,21 @@ TEST_CASE("snapshot format: an item's digest depends on each of its parts, and o
         item_digest("keyv", "alue", 1), item_digest("", "keyvalue", 1), item_digest("value", "key", 1)}) {
     CHECK(digest != other);
   }
+}
+
+TEST_CASE("snapshot: the members of a state are read as the servers write them") {
+  const command::Members members{"a cluster", {{"n1", "i1", "p1", "c1"}, {"n2", "", "p2", ""}}};
+  const std::string bytes = command::encode(members);
+  const auto read = decode_members(bytes);
+  REQUIRE(read);
+  CHECK(*read == Members{"a cluster", {{"n1", "i1", "p1", "c1"}, {"n2", "", "p2", ""}}});
+  CHECK(decode_members(command::encode(command::Members{"c", {}}))->members.empty());
+  for (std::size_t size = 0; size < bytes.size(); ++size) CHECK_FALSE(decode_members(bytes.substr(0, size)));
+  CHECK_FALSE(decode_members(bytes + '\0'));
+  CHECK_FALSE(decode_members(command::encode(command::Put{"key", "value", {}, {}})));
+  CHECK_FALSE(decode_members("\x02" + bytes.substr(1)));
+  std::string twice = bytes;
+  twice[twice.find("n2") + 1] = '1';
+  CHECK_FALSE(decode_members(twice));
+  CHECK_FALSE(decode_members(bytes.substr(0, 15) + std::string("\xff\xff\xff\xff", 4)));
 }
