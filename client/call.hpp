@@ -25,6 +25,8 @@ class Call {
   Call(asio::any_io_executor executor, Clock::time_point deadline);
 
   Clock::time_point deadline() const { return deadline_; }
+  // For a command that may take as long as it gets on.
+  void set_deadline(Clock::time_point deadline) { deadline_ = deadline; }
   // 0 once the deadline has passed.
   std::chrono::milliseconds remaining() const;
 

@@ -79,6 +79,11 @@ class Client {
   // `cluster` as in ClientOptions.
   void restart(std::vector<Address> endpoints, std::string cluster = "");
 
+  // For what is more than one request: a conversation with one server (backup_fetch.hpp), many writes at once
+  // (bulk_writer.hpp).
+  ServerPool& servers() { return pool_; }
+  std::chrono::milliseconds answer_grace() const { return answer_grace_; }
+
   // Known once connected; else empty.
   const std::string& cluster() const { return pool_.cluster(); }
   const std::string& leader() const { return pool_.leader(); }

@@ -7,6 +7,10 @@
 #include <utility>
 #include <variant>
 
+#include "client/backup.hpp"
+#include "client/dump.hpp"
+#include "client/input_lines.hpp"
+#include "client/load.hpp"
 #include "client/run.hpp"
 #include "client/value_source.hpp"
 #include "common/text.hpp"
@@ -194,6 +198,21 @@ struct Executor {
   }
 
   Exit operator()(const StatusCommand&) const { return run_interruptible(context, status(context)); }
+  Exit operator()(const BackupSaveCommand& command) const {
+    return run_interruptible(context, backup_save(context, command));
+  }
+  Exit operator()(const BackupVerifyCommand& command) const {
+    return run_interruptible(context, backup_verify(context, command));
+  }
+  Exit operator()(const DumpCommand& command) const { return run_interruptible(context, dump(context, command)); }
+  Exit operator()(const LoadCommand& command) const {
+    std::variant<InputLines, FileProblem> input = InputLines::open(command.file);
+    if (const auto* problem = std::get_if<FileProblem>(&input)) {
+      context.printer.error("load: " + problem->text);
+      return Exit::usage;
+    }
+    return run_interruptible(context, load(context, command, std::get<InputLines>(std::move(input))));
+  }
   Exit operator()(const InitCommand& command) const { return run_interruptible(context, init(context, command)); }
   Exit operator()(const ShowText& show) const {
     context.printer.text(show.text);

@@ -20,8 +20,8 @@ struct Context {
   GlobalOptions options;
 };
 
-// Runs one command to its end; Ctrl-C ends the command, not the process. Local files and standard input are
-// read before any server is asked. For put, get, del, status, init and ready texts; the shell is shell.hpp.
+// Runs one command to its end; Ctrl-C ends the command, not the process. Local files are opened, and a value is
+// read, before any server is asked. For all but the shell, which is shell.hpp.
 Exit execute(Context& context, const Command& command);
 
 }  // namespace kv::client

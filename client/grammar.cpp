@@ -57,7 +57,13 @@ void Grammar::from_environment(CLI::Option* option, const char* variable) const 
 CLI::Option* Grammar::add_value(CLI::App& app, const char* names, const char* description, const char* shape) {
   CLI::Option* option = app.add_option(names, CLI::callback_t(), description);
   option->type_name(shape)->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
-  if (option->get_positional() && std::string_view(names) != "COMMAND") positionals_.push_back(option);
+  if (option->get_positional()) positionals_.push_back(option);
+  return option;
+}
+
+CLI::Option* Grammar::add_optional(CLI::App& app, const char* name, const char* description) {
+  CLI::Option* option = add_value(app, name, description, "");
+  positionals_.pop_back();
   return option;
 }
 
@@ -77,7 +83,7 @@ void Grammar::add_globals() {
     from_environment(session_, "KVCTL_SESSION");
     no_session_ = add_switch(app_, "--no-session", "Neither read nor keep timestamps");
     from_environment(no_session_, "KVCTL_NO_SESSION");
-    keep_going_ = add_switch(app_, "--keep-going", "In a script for the shell: go on after an error");
+    keep_going_ = add_switch(app_, "--keep-going", "In a script for the shell, and in load: go on after an error");
     from_environment(keep_going_, "KVCTL_KEEP_GOING");
     version_ = add_switch(app_, "-V,--version", "Show the version and leave");
   }

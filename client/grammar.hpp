@@ -37,10 +37,15 @@ class Grammar {
   void add_put();
   void add_get();
   void add_del();
+  void add_backup();
+  void add_dump();
+  void add_load();
   void add_init();
   void add_help();
   CLI::App* add_command(const char* name, const char* description, std::function<Command()> make);
   CLI::Option* add_value(CLI::App& app, const char* names, const char* description, const char* shape);
+  // A word that may be left out.
+  CLI::Option* add_optional(CLI::App& app, const char* name, const char* description);
   CLI::Option* add_switch(CLI::App& app, const char* names, const char* description);
   void from_environment(CLI::Option* option, const char* variable) const;
 

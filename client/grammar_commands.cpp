@@ -9,6 +9,9 @@ void Grammar::add_commands() {
   add_del();
   add_command("status", "Show every server: role, term, applied, behind, keys, size, uptime",
               [] { return StatusCommand{}; });
+  add_backup();
+  add_dump();
+  add_load();
   if (place_ == Place::program) {
     add_command("shell", "Read commands from the terminal or a pipe", [] { return ShellCommand{}; });
   } else {
@@ -84,7 +87,7 @@ void Grammar::add_init() {
 
 void Grammar::add_help() {
   CLI::App* help = add_command("help", "Show the commands, or one of them", {});
-  CLI::Option* topic = add_value(*help, "COMMAND", "", "");
+  CLI::Option* topic = add_optional(*help, "COMMAND", "");
   makers_[help] = [=, this] { return ShowText{help_text(is_set(topic) ? last_of(topic) : "")}; };
 }
 

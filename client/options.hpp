@@ -54,6 +54,23 @@ struct DeleteCommand {
   std::optional<std::uint64_t> if_ts;
 };
 struct StatusCommand {};
+struct BackupSaveCommand {
+  std::string file;  // "-": standard output
+  bool force = false;
+};
+struct BackupVerifyCommand {
+  std::string file;
+};
+struct DumpCommand {
+  std::string file = "-";
+  std::string from;  // a backup; empty: the running cluster
+  std::string prefix;
+  bool force = false;
+};
+struct LoadCommand {
+  std::string file = "-";
+  std::string prefix;
+};
 struct ShellCommand {};
 // In the shell alone.
 struct InitCommand {
@@ -64,8 +81,8 @@ struct QuitCommand {};
 struct ShowText {
   std::string text;
 };
-using Command = std::variant<ShellCommand, PutCommand, GetCommand, DeleteCommand, StatusCommand, InitCommand,
-                             QuitCommand, ShowText>;
+using Command = std::variant<ShellCommand, PutCommand, GetCommand, DeleteCommand, StatusCommand, BackupSaveCommand,
+                             BackupVerifyCommand, DumpCommand, LoadCommand, InitCommand, QuitCommand, ShowText>;
 
 struct Invocation {
   GlobalOptions options;

@@ -233,16 +233,31 @@ void Printer::text(const std::string& text) {
 }
 
 void Printer::error(const std::string& line, const std::string& hint) {
+  progress("");
   screen_.out.flush();
   screen_.err << painted(err_colours_, red, "kvctl:") << " " << line << "\n";
   if (!hint.empty()) screen_.err << hint << "\n";
   screen_.err.flush();
 }
 
+void Printer::remark(const std::string& text) {
+  progress("");
+  screen_.err << text;
+  screen_.err.flush();
+}
+
 void Printer::warning(const std::string& line) {
+  progress("");
   screen_.out.flush();
   screen_.err << painted(err_colours_, yellow, "kvctl: warning:") << " " << line << "\n";
   screen_.err.flush();
+}
+
+void Printer::progress(const std::string& line) {
+  if (!err_colours_ || (line.empty() && !shows_progress_)) return;
+  screen_.err << "\r\x1b[K" << line;
+  screen_.err.flush();
+  shows_progress_ = !line.empty();
 }
 
 bool Printer::flush() {

@@ -40,15 +40,21 @@ class Printer {
   void wait(const message::WaitForResponse& wait);
   void init_ok(const message::InitOk& ok, std::size_t servers);
   void status(const std::vector<NodeStatus>& rows);
-  // Help, version and the banner.
+  // Help, version and the banner; and whatever else is ready as it is.
   void text(const std::string& text);
 
   void failure(const std::string& what, const Failure& failure) { error(describe(what, failure)); }
   void error(const std::string& line, const std::string& hint = "");
+  // To `err`, where `out` is taken by something else.
+  void remark(const std::string& text);
   void warning(const std::string& line);
+  // A line on a terminal's `err` that the next one takes the place of, and that an error or warning, or "",
+  // removes. Nothing where `err` is something else, or colours are not wanted.
+  void progress(const std::string& line);
 
   // False: what was printed could not be written (a full disk, say).
   bool flush();
+  bool out_is_terminal() const { return screen_.out_is_terminal; }
 
  private:
   std::string shown(std::string_view text, std::size_t max_bytes = std::string::npos) const;
@@ -63,6 +69,7 @@ class Printer {
   bool verbose_;
   bool colours_;      // on `out`
   bool err_colours_;  // on `err`
+  bool shows_progress_ = false;
 };
 
 // "put \"colour\"": a command as its error messages name it.

@@ -72,13 +72,30 @@ void Session::load() {
   }
 }
 
-std::uint64_t Session::position_of(std::string_view key) {
+void Session::look_again() {
   if (file_ && file_->changed()) load();
+}
+
+std::uint64_t Session::position_of(std::string_view key) {
+  look_again();
   return timestamps_.position_of(key);
 }
 
+std::uint64_t Session::highest_position() {
+  look_again();
+  return timestamps_.highest();
+}
+
 void Session::learn(std::string_view key, std::uint64_t ts) {
-  if (!timestamps_.learn(key, ts) || !file_ || cluster_.empty()) return;
+  if (timestamps_.learn(key, ts)) keep();
+}
+
+void Session::learn_for_all(std::uint64_t ts) {
+  if (timestamps_.learn_for_all(ts)) keep();
+}
+
+void Session::keep() {
+  if (!file_ || cluster_.empty()) return;
   // All of them, not this one alone: an earlier attempt may have failed.
   std::variant<SessionFile::Added, SessionFile::Problem> added = file_->add(cluster_, timestamps_);
   if (const auto* problem = std::get_if<SessionFile::Problem>(&added)) {

@@ -33,12 +33,18 @@ class Session {
 
   // What the next GET of the key has to send. Looks whether another kvctl has seen more meanwhile.
   std::uint64_t position_of(std::string_view key);
+  // The highest of all keys: what has this has every write of this user.
+  std::uint64_t highest_position();
   // Remembers, in the file too.
   void learn(std::string_view key, std::uint64_t ts);
+  // For many keys at once: every later GET, of whichever key, waits for this.
+  void learn_for_all(std::uint64_t ts);
 
  private:
   explicit Session(Warn warn) : warn_(std::move(warn)) {}
   void load();
+  void look_again();
+  void keep();
   void warn_once(const std::string& text);
 
   Warn warn_;

@@ -35,7 +35,7 @@ std::size_t distance(const std::string& a, const std::string& b) {
 }
 
 // What people type who come from other stores.
-constexpr std::array<std::pair<std::string_view, std::string_view>, 9> synonyms = {{
+constexpr std::array<std::pair<std::string_view, std::string_view>, 13> synonyms = {{
     {"set", "put"},
     {"write", "put"},
     {"store", "put"},
@@ -45,6 +45,10 @@ constexpr std::array<std::pair<std::string_view, std::string_view>, 9> synonyms 
     {"remove", "del"},
     {"info", "status"},
     {"members", "status"},
+    {"save", "backup"},
+    {"snapshot", "backup"},
+    {"export", "dump"},
+    {"import", "load"},
 }};
 
 }  // namespace

@@ -96,6 +96,19 @@ void Timestamps::merge(const Timestamps& other) {
   trim();
 }
 
+bool Timestamps::learn_for_all(std::uint64_t ts) {
+  if (ts <= floor_) return false;
+  floor_ = ts;
+  std::erase_if(keys_, [this](const auto& entry) { return entry.second <= floor_; });
+  return true;
+}
+
+std::uint64_t Timestamps::highest() const {
+  std::uint64_t highest = floor_;
+  for (const auto& [key, ts] : keys_) highest = std::max(highest, ts);
+  return highest;
+}
+
 void Timestamps::trim() {
   if (keys_.size() <= limit_) return;
   std::vector<std::uint64_t> all;

@@ -25,6 +25,10 @@ class Timestamps {
   // Keeps the higher one. False: nothing new.
   bool learn(std::string_view key, std::uint64_t ts);
   void merge(const Timestamps& other);
+  // The same for every key at once. False: nothing new.
+  bool learn_for_all(std::uint64_t ts);
+  // Of all keys.
+  std::uint64_t highest() const;
 
   std::uint64_t floor() const { return floor_; }
   std::size_t size() const { return keys_.size(); }

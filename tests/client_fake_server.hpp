@@ -1,6 +1,7 @@
 // A server that says what a test wants it to say, on a port of its own and on the test's io_context.
 #pragma once
 
+#include <algorithm>
 #include <asio/awaitable.hpp>
 #include <asio/co_spawn.hpp>
 #include <asio/experimental/as_tuple.hpp>
@@ -83,6 +84,25 @@ class FakeServer {
     return bodies;
   }
 
+  bool owns(const Peer& peer) const {
+    return std::find(connections_.begin(), connections_.end(), peer.connection) != connections_.end();
+  }
+
+  // What BACKUP is answered with, where nothing else is said.
+  message::BackupOk part_of_backup(const message::Backup& asked) const {
+    message::BackupOk ok;
+    ok.snapshot = backup_position;
+    ok.offset = asked.offset;
+    ok.size = backup.size();
+    ok.bytes = backup.substr(std::min<std::size_t>(asked.offset, backup.size()), backup_part_bytes);
+    ok.node = hello.node;
+    return ok;
+  }
+
+  std::string backup;  // the bytes of a snapshot
+  std::uint64_t backup_position = 0;
+  std::size_t backup_part_bytes = 100;
+
   message::InitOk hello;                   // what INIT is answered with
   bool answers_init = true;                // false: it hangs
   Handler on_init;                         // instead of `hello`
@@ -156,6 +176,8 @@ class FakeServer {
       ok.found = store_.erase(del->key) > 0;
       ok.ts = ++hello.applied;
       peer.answer(request, ok);
+    } else if (const auto* asked = std::get_if<message::Backup>(&request.body)) {
+      peer.answer(request, part_of_backup(*asked));
     } else {
       message::StatusOk ok;
       ok.node = hello.node;

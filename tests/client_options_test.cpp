@@ -65,6 +65,28 @@ TEST_CASE("options: put, get, del and status") {
   CHECK(command<GetCommand>({"GET", "colour"}).key == "colour");
 }
 
+TEST_CASE("options: backup, dump and load") {
+  CHECK(command<BackupSaveCommand>({"backup", "save", "f"}).file == "f");
+  CHECK(command<BackupSaveCommand>({"backup", "save", "-", "--force"}).force);
+  CHECK(command<BackupVerifyCommand>({"backup", "verify", "f"}).file == "f");
+  CHECK(command<DumpCommand>({"dump"}).file == "-");
+  CHECK(command<DumpCommand>({"dump", "f", "--from", "b", "--prefix", "a/"}).from == "b");
+  CHECK(command<DumpCommand>({"dump", "--prefix", "a/"}).prefix == "a/");
+  CHECK(command<LoadCommand>({"load"}).file == "-");
+  CHECK(command<LoadCommand>({"load", "f", "--prefix", "a/"}).prefix == "a/");
+  CHECK(parsed({"load", "f", "--keep-going"}).options.keep_going);
+  CHECK(refusal({"backup"}) == "backup: ACTION (save or verify) is missing");
+  CHECK(refusal({"backup", "save"}) == "backup: FILE is missing");
+  CHECK(refusal({"backup", "restore", "f"}) == "backup: \"restore\" is neither save nor verify");
+  CHECK_THAT(refusal({"backup", "verify", "-"}), Catch::StartsWith("backup verify: "));
+  CHECK_THAT(refusal({"backup", "verify", "f", "--force"}), Catch::StartsWith("backup verify: "));
+  CHECK(refusal({"load", "f", "g"}) == "load: one word too many: \"g\"");
+  CHECK(refusal({"export"}) == "unknown command \"export\": did you mean dump?");
+  for (const char* topic : {"backup", "dump", "load"}) {
+    CHECK_THAT(command<ShowText>({"help", topic}).text, Catch::Contains("For example: kvctl "));
+  }
+}
+
 TEST_CASE("options: any text can be a value") {
   const std::string value =
       GENERATE("", "{}", "[]", "[1,2]", "a b", "010", "get", "--", "%%", "a=b", "\"", "ä", "#");

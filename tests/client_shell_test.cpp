@@ -10,24 +10,16 @@
 #include "client/shell.hpp"
 #include "client/words.hpp"
 #include "common/table.hpp"
-#include "tests/client_fake_server.hpp"
+#include "tests/client_stage.hpp"
 
 using namespace kv;
 using namespace kv::client;
 using kv::client::test::closed_address;
 using kv::client::test::cluster_a;
 using kv::client::test::FakeServer;
+using kv::client::test::Stage;
 
 namespace {
-
-// What whoever runs the tests has set is not theirs.
-const bool clean_environment = [] {
-  for (const char* name : {"ENDPOINTS", "TIMEOUT", "CONSISTENCY", "OUTPUT", "VERBOSE", "NO_COLOR", "SESSION",
-                           "NO_SESSION", "KEEP_GOING"}) {
-    ::unsetenv((std::string("KVCTL_") + name).c_str());
-  }
-  return true;
-}();
 
 using Words = std::vector<std::string>;
 
@@ -36,43 +28,6 @@ Words words_of(std::string_view line) {
   if (const auto* error = std::get_if<WordsError>(&words)) return {"error: " + error->text};
   return std::get<Words>(words);
 }
-
-struct Stage {
-  asio::io_context io{1};
-  FakeServer server{io, "n1"};
-  std::ostringstream out;
-  std::ostringstream err;
-  Screen screen{out, err};
-  GlobalOptions options;
-  Session session = Session::in_memory([this](const std::string& text) { err << text << "\n"; });
-  std::unique_ptr<Client> client;
-
-  Stage() { connect_to({server.address()}); }
-
-  void connect_to(std::vector<Address> endpoints) {
-    ClientOptions client_options;
-    client_options.endpoints = std::move(endpoints);
-    client = std::make_unique<Client>(io, std::move(client_options));
-  }
-
-  // As the program would: `kvctl WORDS`.
-  Exit one_shot(const Words& words) {
-    out.str("");
-    err.str("");
-    const auto parsed = parse_arguments(words);
-    const Invocation& invocation = std::get<Invocation>(parsed);
-    Printer printer(screen, Style::one_shot, invocation.options);
-    Context context{io, *client, session, printer, invocation.options};
-    return execute(context, invocation.command);
-  }
-
-  Exit script(const std::string& text) {
-    out.str("");
-    err.str("");
-    std::istringstream input(text);
-    return Shell(io, *client, session, screen, options).run_script(input);
-  }
-};
 
 }  // namespace
 
