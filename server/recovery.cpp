@@ -25,14 +25,14 @@ class Fitting {
   Fitting(Directory& directory, Wal::Recovered& log, ReplicaRestored& out)
       : directory_(directory), log_(log), out_(out) {}
 
-  void fit(std::optional<LoadedSnapshot> snapshot, bool is_damaged) {
+  void fit(std::optional<LoadedSnapshot> snapshot, const std::vector<Snapshots::Damaged>& damaged) {
     const raft::Index before_log = log_.first.previous();
     if (snapshot) {
       out_.store = std::move(snapshot->store);
       out_.stored = snapshot->position;
     }
     if (out_.stored.index < before_log) {
-      fit_without_state(is_damaged);
+      fit_without_state(damaged);
     } else if (out_.stored.index == before_log || term_at(out_.stored.index) == out_.stored.term) {
       out_.base = out_.stored;
     } else {
@@ -48,27 +48,24 @@ class Fitting {
 
  private:
   // The log goes on behind a snapshot that is not there any more: whoever leads has the state.
-  void fit_without_state(bool is_damaged) {
+  void fit_without_state(const std::vector<Snapshots::Damaged>& damaged) {
     const auto& mark = log_.snapshot;
     const bool reaches = mark && mark->position.index >= log_.first.previous();
     const bool fits = reaches && (mark->position.index == log_.first.previous() ||
                                   term_at(mark->position.index) == mark->position.term);
-    if (!fits) {
-      refuse("the log begins with entry " + std::to_string(log_.first.value) + ", and " +
-             (is_damaged ? "no snapshot is whole that holds" : "there is no snapshot with") + " what is before it");
-    }
+    if (!fits) refuse(damaged, "");
     const auto command = mark->context ? command::decode(*mark->context) : std::nullopt;
     const auto* members = command ? std::get_if<command::Members>(&*command) : nullptr;
-    if (!members || members->members.size() == 1) {
-      refuse("no snapshot is whole that holds what is before entry " + std::to_string(log_.first.value) +
-             " of the log, and there is no other server to get it from");
-    }
+    if (!members || members->members.size() == 1) refuse(damaged, ", and there is no other server to get it from");
     out_.base = mark->position;
     out_.lacks_state = true;
     out_.context = mark->context;
   }
 
-  [[noreturn]] void refuse(const std::string& what) const {
+  [[noreturn]] void refuse(const std::vector<Snapshots::Damaged>& damaged, const std::string& why) const {
+    std::string what = "the log begins with entry " + std::to_string(log_.first.value) + "; there is no " +
+                       (damaged.empty() ? "" : "whole ") + "snapshot with what is before it" + why;
+    for (const Snapshots::Damaged& one : damaged) what += "; " + one.text;
     throw WalCorruption(directory_.path(), {{}, 0, what, remedy});
   }
 
@@ -147,7 +144,7 @@ Recovered recover(Directory& directory, const WalOptions& log_options, const Sna
   std::optional<LoadedSnapshot> snapshot = recovered.snapshots->load_newest(damaged);
   if (snapshot) recovered.snapshot_bytes = snapshot->bytes;
   recovered.replica.store = std::make_unique<Store>(snapshot_options.max_sessions);
-  Fitting(directory, log, recovered.replica).fit(std::move(snapshot), !damaged.empty());
+  Fitting(directory, log, recovered.replica).fit(std::move(snapshot), damaged);
   // Only now that there is something to begin with in their place.
   for (const Snapshots::Damaged& one : damaged) {
     recovered.snapshots->set_aside(one.name);
