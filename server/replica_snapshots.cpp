@@ -70,12 +70,17 @@ void Replica::on_done(snapshot_result::Saved& saved) {
                                   " bytes in " + std::to_string((now_ - done.since) * tick_ms) + " ms");
   raft_.snapshot_saved({snapshot_, done.context, false}, saved.older, forgettable());
   serve_backups();
+  // A full disk keeps neither an older one nor the log behind that.
+  if (disk_has_room_) return;
+  next_snapshot_tick_ = now_ + pause_without_room;
+  want(snapshot_task::MakeRoom{});
 }
 
 void Replica::on_done(snapshot_result::NotSaved& not_saved) {
   if (!saving_ || saving_->position != not_saved.position) return;
   saving_.reset();
   store_->end_walk();
+  snapshot_wanted_ = true;
   next_snapshot_tick_ = now_ + pause_without_room;
   notice(Notice::Level::warn,
          "the disk has no room for a snapshot: the log stays as long as it is, and it is tried again in 10 s");
@@ -83,11 +88,11 @@ void Replica::on_done(snapshot_result::NotSaved& not_saved) {
 
 // All that an older snapshot was kept for can go.
 void Replica::on_done(snapshot_result::MadeRoom& made_room) {
+  snapshot_wanted_ = true;  // of what has been deleted since, there is no need to keep the log
   if (made_room.newest == raft::Index{} || made_room.newest != snapshot_.index || raft_.lacks_state()) return;
   if (!store_->members()) return;
   raft_.snapshot_saved({snapshot_, std::make_shared<const std::string>(command::encode(*store_->members())), false},
                        snapshot_.index, forgettable());
-  snapshot_wanted_ = true;  // of what has been deleted since, there is no need to keep the log
 }
 
 // Of what is in the newest snapshot the core keeps some, and what those need who are getting an older one.

@@ -339,6 +339,7 @@ bool Wal::has_spare() const {
 bool Wal::try_spare() {
   check_usable();
   failed_ = true;
+  if (!spare_) drop_oldest();
   make_spare();
   failed_ = false;
   return has_spare();
@@ -454,7 +455,8 @@ void Wal::append(const raft::Write& write) {
   write_batch(first ? with_preface(write) : write);
   for (const raft::Entry& entry : write.entries) note(entry.index);
 
-  drop_oldest(write.droppable);
+  droppable_ = std::max(droppable_, write.droppable);
+  drop_oldest();
   write_zeros_ahead();
   make_spare();
   failed_ = false;
@@ -462,9 +464,9 @@ void Wal::append(const raft::Write& write) {
 
 // One at a time, in their order, and each durably: of the names that are left after a crash none is missing in
 // between.
-void Wal::drop_oldest(raft::Index droppable) {
+void Wal::drop_oldest() {
   // Without a mark nothing would say that there was something before.
-  if (!snapshot_ || spans_.size() < 2 || spans_.front().last > droppable) return;
+  if (!snapshot_ || spans_.size() < 2 || spans_.front().last > droppable_) return;
   directory_.remove(segment_name(spans_.front().number));
   directory_.sync();
   spans_.pop_front();

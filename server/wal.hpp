@@ -98,8 +98,8 @@ class Wal {
   // little more than votes and deletes. Asked again after each append.
   bool has_spare() const;
 
-  // Asks again without an append, for a server that refuses all writes while there is no spare. Returns
-  // has_spare(). Throws as append() does.
+  // Asks again without an append, for a server that refuses all writes while there is no spare; a segment that can
+  // be dropped makes room for it. Returns has_spare(). Throws as append() does.
   bool try_spare();
 
  private:
@@ -120,7 +120,7 @@ class Wal {
   // What of the log is left after them.
   void note(const raft::SnapshotMark& mark);
   void note(raft::Index entry);
-  void drop_oldest(raft::Index droppable);
+  void drop_oldest();
   std::uint64_t next_segment_bytes() const;
   void write_zeros_ahead();
   void check_usable() const;
@@ -136,6 +136,7 @@ class Wal {
   raft::HardState hard_state_;                  // the last recorded
   std::optional<raft::SnapshotMark> snapshot_;  // likewise
   raft::Index last_;                            // of the entries
+  raft::Index droppable_;                       // what is at or before it is needed no more
   raft::Index commit_;                          // the highest recorded
   bool failed_ = false;
   std::string buffer_;
