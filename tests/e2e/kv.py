@@ -15,6 +15,7 @@ multiplies every bound (for sanitizer builds), KV_TEST_KEEP=1 keeps the folders,
 
 import base64
 import collections
+import contextlib
 import fcntl
 import json
 import os
@@ -379,12 +380,24 @@ class Node:
     def wait_applied(self, position, timeout=15.0):
         return self.wait_status(f"has applied {position}", lambda status: status["applied"] >= position, timeout)
 
-    def log_text(self):
-        return self.log.read_text(errors="replace") if self.log.exists() else ""
+    def files(self, suffix):
+        """Names and sizes of the files in its data directory that end so, as they are at this moment; by name."""
+        sizes = {}
+        if self.data_dir.is_dir():
+            for name in sorted(os.listdir(self.data_dir)):
+                if name.endswith(suffix):
+                    with contextlib.suppress(FileNotFoundError):  # it has just been renamed or removed
+                        sizes[name] = (self.data_dir / name).stat().st_size
+        return sizes
 
-    def wait_log(self, pattern, timeout=10.0):
+    def log_text(self, since=0):
+        """Its log, without the first `since` characters: len(log_text()) of an earlier moment."""
+        return self.log.read_text(errors="replace")[since:] if self.log.exists() else ""
+
+    def wait_log(self, pattern, timeout=10.0, since=0):
         """Waits for a line of its log that matches."""
-        return wait_until(f"{self.name} logs /{pattern}/", lambda: re.search(pattern, self.log_text()), timeout, 0.05)
+        return wait_until(f"{self.name} logs /{pattern}/", lambda: re.search(pattern, self.log_text(since)), timeout,
+                          0.05)
 
 
 class Cluster:
@@ -435,6 +448,18 @@ class Cluster:
     def followers(self):
         leader = self.wait_leader()
         return [node for node in self.running() if node is not leader]
+
+    def wait_same_state(self, timeout=20.0):
+        """All have applied the same, and the digests of their contents are equal. Returns a status."""
+        def at_one_position():
+            statuses = [node.status() for node in self]
+            same = None not in statuses and len({status["applied"] for status in statuses}) == 1
+            return statuses if same else None
+
+        statuses = wait_until("all have applied the same", at_one_position, timeout, 0.05)
+        digests = {status["node"]: status["digest"] for status in statuses}
+        assert len(set(digests.values())) == 1, f"at position {statuses[0]['applied']} they differ: {digests}"
+        return statuses[0]
 
     def endpoints(self):
         return ",".join(node.address for node in self)
