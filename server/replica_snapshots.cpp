@@ -69,6 +69,7 @@ void Replica::on_done(snapshot_result::Saved& saved) {
   notice(Notice::Level::info, "snapshot of " + spelled(snapshot_) + ": " + std::to_string(saved.bytes) +
                                   " bytes in " + std::to_string((now_ - done.since) * tick_ms) + " ms");
   raft_.snapshot_saved({snapshot_, done.context, false}, saved.older, forgettable());
+  snapshot_wanted_ = false;  // this one was: who needs a newer one says so again
   serve_backups();
   // A full disk keeps neither an older one nor the log behind that.
   if (disk_has_room_) return;

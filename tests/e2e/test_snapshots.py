@@ -121,6 +121,22 @@ class Bounds(kv.TestCase):
         assert_reads(self, leader, written)
 
 
+class Backup(kv.TestCase):
+    def test_one_backup_takes_one_snapshot(self):
+        node = self.node(flags=["--snapshot-every", "1000000"]).start().wait_ready()
+        with node.connect() as client:
+            put_many(self, client, 3000, 10_000, keys=3000)  # so many that it takes a while
+            position = node.status()["applied"]
+            backup = client.ask("BACKUP")
+            self.assert_message(backup, "BACKUP_OK", offset=0)
+            self.assertGreaterEqual(backup["snapshot"], position)
+            # Time enough for another one, which needs something to be new.
+            put_many(self, client, 1, 10)
+            uptime = node.status()["uptime_ms"]
+            node.wait_status("has run on", lambda status: status["uptime_ms"] > uptime + 1000)
+            self.assertEqual(len(re.findall(r"snapshot of \d+: \d+ bytes", node.log_text())), 1, node.log_text())
+
+
 class ComesBack(kv.TestCase):
     def test_a_follower_that_was_away_for_too_long(self):
         servers = self.cluster(3, [*kv.QUICK, "--snapshot-every", "1000"])
