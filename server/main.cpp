@@ -241,7 +241,9 @@ class Server {
     replica.snapshot_every = config_.snapshot_every;
     replica.quota = config_.quota;
     // A share of the quota, within what is well in memory.
-    replica.snapshot_log_bytes = std::clamp(config_.quota / 32, least_snapshot_log_bytes, most_snapshot_log_bytes);
+    replica.snapshot_log_bytes =
+        config_.quota == 0 ? most_snapshot_log_bytes
+                           : std::clamp(config_.quota / 32, least_snapshot_log_bytes, most_snapshot_log_bytes);
     std::random_device random;
     replica.seed = (static_cast<std::uint64_t>(random()) << 32) | random();
     return std::make_unique<Replica>(std::move(replica), std::move(restored));

@@ -160,6 +160,16 @@ class Quota(kv.TestCase):
         servers.wait_same_state()
 
 
+    def test_without_a_quota_the_log_is_as_long_as_with_a_big_one(self):
+        node = self.node(flags=["--quota", "0"]).start().wait_ready()
+        with node.connect() as client:
+            for i in range(100):
+                self.assert_message(self.put(client, "a", 100_000), "PUT_OK")
+        # 10 MB of log: with the default quota the next snapshot would be due after 64 MiB.
+        self.assert_message(node.status(), "STATUS_OK", quota=0, full=False, snapshot=0)
+        self.assertNotIn("snapshot of", node.log_text())
+
+
 @unittest.skipUnless(small_disks_work(), "small file systems cannot be mounted here")
 class FullDisk(kv.TestCase):
     FLAGS = [*kv.QUICK, "--snapshot-every", "20"]
