@@ -16,6 +16,7 @@ namespace {
 
 constexpr const char* lock_name = "LOCK";
 constexpr std::size_t zeros_bytes = 1 << 20;
+constexpr off_t given_back_at_once = 1 << 20;
 
 // The data is a database's: nobody but its user has any business with it.
 constexpr mode_t directory_mode = 0700;
@@ -154,6 +155,18 @@ class PosixDirectory : public Directory {
 
   void remove(const std::string& name) override {
     if (::unlinkat(handle_.fd(), name.c_str(), 0) < 0) fail("remove", full(name));
+  }
+
+  // Without its name it goes when the last handle is closed, also if this process does not live to do so.
+  void remove_gently(const std::string& name) override {
+    const Handle handle = open_at(handle_.fd(), name, O_WRONLY, "open", full(name));
+    struct stat status {};
+    if (::fstat(handle.fd(), &status) < 0) fail("look at", full(name));
+    remove(name);
+    for (off_t size = status.st_size; size > 0;) {
+      size = std::max<off_t>(0, size - given_back_at_once);
+      if (::ftruncate(handle.fd(), size) < 0) break;  // then all that is left goes at once
+    }
   }
 
   void sync() override {

@@ -193,7 +193,16 @@ void Snapshots::give_name(File& file, const std::string& temporary, raft::Positi
 // Returns the position of the last one that is kept beside the newest; 0: none.
 raft::Index Snapshots::keep_newest(std::size_t count) {
   std::vector<raft::Position> positions = list_snapshots(directory_);
-  for (; positions.size() > count; positions.pop_back()) directory_.remove(snapshot_file_name(positions.back()));
+  for (; positions.size() > count; positions.pop_back()) {
+    const raft::Position oldest = positions.back();
+    const bool is_read = std::any_of(reading_.begin(), reading_.end(),
+                                     [&](const auto& item) { return item.second.position == oldest; });
+    if (is_read) {
+      directory_.remove(snapshot_file_name(oldest));
+    } else {
+      directory_.remove_gently(snapshot_file_name(oldest));
+    }
+  }
   directory_.sync();
   return positions.size() > 1 ? positions.back().index : raft::Index{};
 }
