@@ -127,7 +127,7 @@ TEST_CASE("inspect: damaged and missing snapshots are judged together with the l
     const inspect::Findings findings = agreed(image);
     CHECK_FALSE(findings.start);
     REQUIRE(findings.problems.size() == 1);
-    CHECK_THAT(findings.problems[0].what, Contains("no snapshot is whole that holds what is before entry"));
+    CHECK_THAT(findings.problems[0].what, Contains("there is no snapshot with what is before it"));
   }
   SECTION("one of three asks the leader") {
     Image image = Data(3, raft::Index(3)).image;
