@@ -1,5 +1,6 @@
 // kvd: puts a server together. The order matters: the data directory is locked and replayed, the listeners'
 // ports are taken, and only when everything known to be committed is applied does anyone get an answer.
+#include <malloc.h>
 #include <spdlog/spdlog.h>
 #include <sys/resource.h>
 #include <systemd/sd-daemon.h>
@@ -158,6 +159,8 @@ class Server {
     const std::size_t entries = recovered.replica.entries.size();
     auto replica = make_replica(self, cluster, std::move(recovered.replica));
     const auto took = std::chrono::steady_clock::now() - begin;
+    // What the log held of the snapshot's time is not needed any more, and lies between what is.
+    ::malloc_trim(0);
     log_recovery(recovered, entries, config.data_dir, std::chrono::duration_cast<std::chrono::milliseconds>(took));
     engine_ = std::make_unique<Engine>(loop_, std::move(replica), std::move(recovered.wal),
                                        std::move(recovered.snapshots));

@@ -133,6 +133,17 @@ class Backups(kv.TestCase):
         self.file.write_bytes(whole[:-1])
         self.check(self.kvctl("backup", "verify", self.file), 1, "", "damaged at offset")
 
+    def test_a_cluster_begins_with_it(self):
+        node = self.node().start().wait_ready()
+        self.check(self.kvctl("load", stdin=lines(2000), endpoints=node.address))
+        told = self.save(node.address)
+        restored = self.node("restored", ["--restore", str(self.file)]).start().wait_ready()
+        status = restored.wait_status("has all", lambda status: status["applied"] > told["position"])
+        self.assertEqual((status["keys"], status["digest"]), (told["keys"], told["digest"]))
+        self.assertNotEqual(status["cluster"], told["cluster"])
+        dumped = self.check(self.kvctl("dump", endpoints=restored.address)).stdout
+        self.assertEqual(dumped, self.check(self.kvctl("dump", "--from", self.file)).stdout)
+
     def test_a_server_that_dies_in_the_middle(self):
         servers = self.cluster(3)
         self.check(self.kvctl("load", stdin=lines(30000, value="x" * 1000), endpoints=servers.endpoints()))
