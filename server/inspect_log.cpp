@@ -217,7 +217,7 @@ void LogReader::take(const raft::Entry& entry, std::uint64_t offset) {
   record(std::move(found));
 }
 
-void LogReader::note_members(const std::string& command) {
+void LogReader::note_members(std::string_view command) {
   auto decoded = command::decode(command);
   if (auto* members = decoded ? std::get_if<command::Members>(&*decoded) : nullptr) {
     findings_.members = std::move(*members);

@@ -38,7 +38,7 @@ class LogReader {
   void take(wal::Batch& batch, std::uint64_t offset);
   void take(const raft::Entry& entry, std::uint64_t offset);
   void take(const raft::SnapshotMark& mark);
-  void note_members(const std::string& command);
+  void note_members(std::string_view command);
   void record(Record record);
   void replace_from(raft::Index index);
   void wrong(std::uint64_t offset, std::string what, std::string remedy = damaged_log_remedy);

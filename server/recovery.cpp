@@ -16,7 +16,7 @@ constexpr const char* remedy =
     "this server, leave it off";
 
 raft::Payload context_of(const Store& store) {
-  return store.members() ? std::make_shared<const std::string>(command::encode(*store.members())) : nullptr;
+  return store.members() ? raft::Payload(command::encode(*store.members())) : nullptr;
 }
 
 // Puts the log behind the snapshot, or behind what the log has been told of one.

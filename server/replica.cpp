@@ -128,8 +128,7 @@ void Replica::tick() {
   ++now_;
   // Without it the core does not stand while its log is empty: an empty server must not elect itself past members
   // that it has not seen, one of which may hold the log that it lost.
-  raft_.set_first_command(roster_.can_form() ? std::make_shared<const std::string>(command::encode(roster_.form()))
-                                             : nullptr);
+  raft_.set_first_command(roster_.can_form() ? raft::Payload(command::encode(roster_.form())) : nullptr);
   raft_.tick();
   if (now_ >= next_deadline_) expire();
   look_at_room();

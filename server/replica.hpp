@@ -254,7 +254,9 @@ class Replica {
     raft::Payload context;
     std::uint64_t since = 0;  // tick
     bool begun = false;
-    bool waits = false;  // for the disk
+    bool walked = false;      // all of it
+    std::size_t parts = 0;    // on their way to the disk
+    std::uint64_t bytes = 0;  // walked so far
   };
   // A snapshot on its way to a follower.
   struct Sending {
@@ -310,7 +312,10 @@ class Replica {
   // replica_snapshots.cpp
   void want(SnapshotTask task);
   bool snapshot_is_due() const;
+  std::uint64_t turn_of(raft::Index position) const;
   void keep_saving();
+  void save_next_part();
+  bool next_part_is_due() const;
   void on_done(snapshot_result::Saved& saved);
   void on_done(snapshot_result::NotSaved& not_saved);
   void on_done(snapshot_result::Piece& piece);

@@ -63,7 +63,7 @@ void Replica::keep_members_current() {
   if (members_proposed_ || stopping_ || now_ % config_.heartbeat_ticks != 0) return;
   const std::optional<command::Members> news = roster_.with_news();
   if (!news) return;
-  if (raft_.propose({std::make_shared<const std::string>(command::encode(*news))})) members_proposed_ = true;
+  if (raft_.propose({raft::Payload(command::encode(*news))})) members_proposed_ = true;
 }
 
 // ---- Leadership

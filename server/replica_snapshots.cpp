@@ -10,6 +10,8 @@ namespace kv {
 namespace {
 
 constexpr std::uint64_t pause_without_room = 10'000 / tick_ms;
+constexpr std::size_t parts_a_tick = 2;
+constexpr std::size_t most_parts = 8;  // on their way to the disk
 
 std::string spelled(raft::Position position) {
   return std::to_string(position.index.value);
@@ -31,41 +33,63 @@ bool Replica::snapshot_is_due() const {
   if (stopping_ || now_ < next_snapshot_tick_ || raft_.lacks_state() || !store_->members()) return false;
   if (snapshot_is_bad_) return true;
   if (applied_ <= snapshot_.index) return false;
-  return snapshot_wanted_ || applied_ - snapshot_.index >= config_.snapshot_every ||
+  return snapshot_wanted_ || turn_of(applied_) != turn_of(snapshot_.index) ||
          log_bytes_since_snapshot_ >= config_.snapshot_log_bytes;
 }
 
-// Each turn another part, when the one before it is written: the walk goes on beside all else.
+// Which of the stretches between snapshots a position is in. Each server counts from another place, so that they
+// take theirs one after the other and not all at once.
+std::uint64_t Replica::turn_of(raft::Index position) const {
+  const auto& names = roster_.names();
+  const auto rank = std::find(names.begin(), names.end(), config_.self.node) - names.begin();
+  const std::uint64_t ahead = config_.snapshot_every / names.size() * static_cast<std::uint64_t>(rank);
+  return (position.value + ahead) / config_.snapshot_every;
+}
+
+// A snapshot takes its time, so that nobody's write waits for the disk because of it; but the more of the log there
+// is behind it, the faster it goes, to be whole before half of a stretch is over. A full disk waits for it.
+bool Replica::next_part_is_due() const {
+  if (saving_->walked || saving_->parts == most_parts) return false;
+  const std::uint64_t behind = applied_ - saving_->position.index;
+  const std::uint64_t time_left = config_.snapshot_every / 2;
+  if (behind >= time_left || !disk_has_room_) return true;
+  const std::uint64_t at_leisure = (now_ - saving_->since + 1) * parts_a_tick * config_.snapshot_piece_bytes;
+  return saving_->bytes < at_leisure + store_->bytes() * behind / time_left;
+}
+
+// The walk goes on beside all else, a part at a time.
 void Replica::keep_saving() {
   if (!saving_) {
     if (!snapshot_is_due()) return;
-    saving_ = Saving{{applied_, applied_term_},
-                     std::make_shared<const std::string>(command::encode(*store_->members())),
-                     now_,
-                     false,
-                     false};
+    saving_ = Saving{{applied_, applied_term_}, raft::Payload(command::encode(*store_->members())), now_};
     snapshot_wanted_ = snapshot_is_bad_ = false;
     log_bytes_since_snapshot_ = 0;
     store_->begin_walk();
   }
-  if (saving_->waits) return;
+  while (next_part_is_due()) save_next_part();
+}
+
+void Replica::save_next_part() {
   snapshot_task::Save part{saving_->position, !saving_->begun, {}, {}};
   if (!store_->walk(config_.snapshot_piece_bytes, part.records)) {
     part.totals = store_->walk_totals();
     store_->end_walk();
+    saving_->walked = true;
   }
-  saving_->begun = saving_->waits = true;
+  saving_->begun = true;
+  saving_->bytes += part.records.size();
+  ++saving_->parts;
   want(std::move(part));
 }
 
 void Replica::on_done(snapshot_result::Saved& saved) {
   if (!saving_ || saving_->position != saved.position) return;  // another one has taken its place
-  saving_->waits = false;
+  --saving_->parts;
   if (!saved.whole) return;
   const Saving done = *std::exchange(saving_, std::nullopt);
   snapshot_ = saved.position;
-  // However often they are due, snapshots take no more than half of the time.
-  next_snapshot_tick_ = now_ + (now_ - done.since);
+  // However often they are due, there is some time without one.
+  next_snapshot_tick_ = now_ + (now_ - done.since) / 4;
   notice(Notice::Level::info, "snapshot of " + spelled(snapshot_) + ": " + std::to_string(saved.bytes) +
                                   " bytes in " + std::to_string((now_ - done.since) * tick_ms) + " ms");
   raft_.snapshot_saved({snapshot_, done.context, false}, saved.older, forgettable());
@@ -92,8 +116,8 @@ void Replica::on_done(snapshot_result::MadeRoom& made_room) {
   snapshot_wanted_ = true;  // of what has been deleted since, there is no need to keep the log
   if (made_room.newest == raft::Index{} || made_room.newest != snapshot_.index || raft_.lacks_state()) return;
   if (!store_->members()) return;
-  raft_.snapshot_saved({snapshot_, std::make_shared<const std::string>(command::encode(*store_->members())), false},
-                       snapshot_.index, forgettable());
+  raft_.snapshot_saved({snapshot_, raft::Payload(command::encode(*store_->members())), false}, snapshot_.index,
+                       forgettable());
 }
 
 // Of what is in the newest snapshot the core keeps some, and what those need who are getting an older one.
@@ -235,7 +259,7 @@ void Replica::on_done(snapshot_result::Received& received) {
 void Replica::install(raft::Position position, std::unique_ptr<Store> store) {
   snapshot_ = std::max(snapshot_, position);
   raft::Payload context;  // none: the snapshot is a backup, with which a cluster begins
-  if (store->members()) context = std::make_shared<const std::string>(command::encode(*store->members()));
+  if (store->members()) context = raft::Payload(command::encode(*store->members()));
   if (!raft_.install(position, std::move(context))) {
     want(snapshot_task::Discard{std::move(store)});
     return;

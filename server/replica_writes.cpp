@@ -177,7 +177,7 @@ void Replica::propose_queued() {
       continue;
     }
     growths.emplace_back(growth_, growth);
-    commands.push_back(std::make_shared<const std::string>(command::encode(to_command(std::move(queued.body)))));
+    commands.push_back(raft::Payload(command::encode(to_command(std::move(queued.body)))));
     taken.push_back(std::move(queued));
   }
   queued_.clear();

@@ -18,8 +18,9 @@ const std::string saving_name = "saving.snap.tmp";
 const std::string receiving_name = "receiving.snap.tmp";
 constexpr std::size_t digits = 16;
 
-constexpr std::size_t read_bytes = 1 << 20;          // at once
-constexpr std::uint64_t sync_every_bytes = 1 << 20;  // so that no sync takes long, nor the log's behind it
+constexpr std::size_t read_bytes = 1 << 20;  // at once
+// So that no sync takes long, nor the log's behind it.
+constexpr std::uint64_t sync_every_bytes = 64 << 10;
 constexpr std::size_t kept = 2;
 
 std::string padded(std::uint64_t number) {

@@ -59,7 +59,7 @@ raft::Payload from_wire_command(WireCommand wire) {
                    return out;
                  }},
       wire);
-  return command ? std::make_shared<const std::string>(command::encode(*command)) : nullptr;
+  return command ? raft::Payload(command::encode(*command)) : nullptr;
 }
 
 }  // namespace

@@ -89,7 +89,7 @@ std::uint64_t body_bytes_of(const raft::Write& write) {
   if (write.hard_state) bytes += hard_state_bytes + write.hard_state->vote.name.size();
   if (write.snapshot) bytes += snapshot_bytes + context_of(*write.snapshot).size();
   for (const raft::Entry& entry : write.entries) {
-    bytes += entry.command ? command_bytes + entry.command->size() : no_op_bytes;
+    bytes += entry.command ? command_bytes + entry.command.size() : no_op_bytes;
   }
   return bytes;
 }
@@ -120,7 +120,7 @@ class BodyWriter {
     put_u64(field_, entry.term.value);
     put_u64(field_, entry.index.value);
     if (!entry.command) return finish({});
-    put_u32(field_, entry.command->size());
+    put_u32(field_, entry.command.size());
     finish(*entry.command);
   }
 
@@ -214,7 +214,7 @@ class RecordReader {
     const std::uint64_t resets = get_number(take(1));
     if (resets > 1 || mark.position.index == raft::Index{}) ok_ = false;
     mark.resets_log = resets == 1;
-    mark.context = std::make_shared<const std::string>(take(get_number(take(4))));
+    mark.context = raft::Payload(take(get_number(take(4))));
   }
 
   void read_entry(Batch& batch, RecordType type) {
@@ -222,7 +222,7 @@ class RecordReader {
     entry.term = raft::Term(get_number(take(8)));
     entry.index = raft::Index(get_number(take(8)));
     if (type == RecordType::no_op) return;
-    entry.command = std::make_shared<const std::string>(take(get_number(take(4))));
+    entry.command = raft::Payload(take(get_number(take(4))));
   }
 
   std::string_view take(std::uint64_t bytes) {

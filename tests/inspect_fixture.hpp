@@ -79,8 +79,7 @@ struct Data {
       raft::Write write = entries({list[i]}, i);
       if (i == 0) write.hard_state = raft::HardState{raft::Term(1), raft::NodeId("n1")};
       if (i == 4) {
-        write.snapshot = raft::SnapshotMark{
-            at(4), std::make_shared<const std::string>(command::encode(members(servers))), false};
+        write.snapshot = raft::SnapshotMark{at(4), raft::Payload(command::encode(members(servers))), false};
       }
       write.droppable = i >= 4 ? droppable : raft::Index{};
       log.wal->append(write);

@@ -31,8 +31,8 @@ using namespace kv::raft;
 inline NodeId id(int n) {
   return NodeId("n" + std::to_string(n));
 }
-inline Payload text(std::string command) {
-  return std::make_shared<const std::string>(std::move(command));
+inline Payload text(std::string_view command) {
+  return Payload(command);
 }
 
 // The entry of a leader of that term at that position; its command says so.

@@ -61,7 +61,10 @@ void leave_behind(Cluster& cluster, int writes = 40) {
 // All parts of a backup, by one request after the other.
 std::string fetch_backup(Cluster& cluster, ClientId client) {
   auto id = cluster.ask(client, message::Backup{});
-  cluster.run();
+  for (int ticks = 0; cluster.said(id) == "nothing yet"; ++ticks) {
+    REQUIRE(ticks < 1000);
+    cluster.tick();
+  }
   auto part = cluster.last<message::BackupOk>(id);
   std::string bytes = part.bytes;
   while (bytes.size() < part.size) {
@@ -101,6 +104,7 @@ TEST_CASE("A snapshot is taken after so many bytes of the log", "[replica][snaps
   write(cluster, "n1", 4, std::string(1000, 'v'));
   CHECK(snapshot_of(cluster, "n1") == 0);
   write(cluster, "n1", 3, std::string(1000, 'v'));
+  cluster.tick(100);
   CHECK(snapshot_of(cluster, "n1") > 0);
 }
 
@@ -190,11 +194,22 @@ TEST_CASE("What a follower has of its log stays behind a snapshot where it fits,
   cluster.tick(5);
   cluster.elect("n1");
   write(cluster, "n1", 40, "later ");
+  const std::uint64_t before = cluster["n1"].applied();
   cluster.release_all("n3");
   cluster.tick(100);
   check_alike(cluster);
-  // Its clients hear that nothing is known of their writes, and never that they were done.
-  for (const auto id : lost) CHECK_THAT(cluster.said(id), Contains("ERROR"));
+  // Its clients hear that nothing is known of the writes whose place is in the snapshot; what another entry is seen
+  // to have replaced before it comes is written anew.
+  int unknown = 0;
+  for (const auto id : lost) {
+    INFO(cluster.said(id));
+    if (cluster.said(id).starts_with("ERROR")) {
+      ++unknown;
+    } else {
+      CHECK(cluster.last<message::PutOk>(id).ts > before);
+    }
+  }
+  CHECK(unknown > 0);
   cluster.restart("n3");
   check_alike(cluster);
 }
@@ -489,10 +504,10 @@ TEST_CASE("More backups at a time than the limit are OVERLOADED, until one is go
   Cluster cluster(options);
   write(cluster, "n1", 5);
   const ClientId first = cluster.client("n1");
-  CHECK(cluster.at_once(first, message::Backup{}) == "BACKUP_OK");
+  CHECK(cluster.in_time(first, message::Backup{}) == "BACKUP_OK");
   CHECK(cluster.at_once(cluster.client("n1"), message::Backup{}) == "ERROR OVERLOADED");
   cluster.gone(first);
-  CHECK(cluster.at_once(cluster.client("n1"), message::Backup{}) == "BACKUP_OK");
+  CHECK(cluster.in_time(cluster.client("n1"), message::Backup{}) == "BACKUP_OK");
 }
 
 namespace {

@@ -199,7 +199,7 @@ TEST_CASE("A first entry that only its author has is the cluster's: the others f
 
 TEST_CASE("A data directory of other members is refused at start", "[replica]") {
   const command::Members members{"a cluster", {{"n1", "i1", "a", "b"}, {"n9", "i9", "c", "d"}}};
-  const raft::Entry first{raft::Term(1), raft::Index(1), std::make_shared<const std::string>(encode(members))};
+  const raft::Entry first{raft::Term(1), raft::Index(1), raft::Payload(encode(members))};
   ReplicaConfig config;
   config.self = {"n1", "i1", "a", "b"};
   config.names = {"n1", "n2"};
@@ -209,7 +209,7 @@ TEST_CASE("A data directory of other members is refused at start", "[replica]") 
 }
 
 TEST_CASE("A log that holds what this version does not know is refused at start", "[replica]") {
-  const raft::Entry first{raft::Term(1), raft::Index(1), std::make_shared<const std::string>("\x7f of the future")};
+  const raft::Entry first{raft::Term(1), raft::Index(1), raft::Payload("\x7f of the future")};
   ReplicaConfig config;
   config.self = {"n1", "i1", "a", "b"};
   config.names = {"n1"};

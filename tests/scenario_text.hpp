@@ -17,7 +17,7 @@ inline std::string text_of(raft::Index index, raft::Term term) {
 inline std::string text_of(const raft::Entry& entry) {
   const std::string place = text_of(entry.index, entry.term);
   if (!entry.command) return place + " no-op";
-  return entry.command->empty() ? place : place + " \"" + *entry.command + "\"";
+  return entry.command.size() == 0 ? place : place + " \"" + std::string(*entry.command) + "\"";
 }
 
 inline std::string text_of(const std::vector<raft::Entry>& entries) {

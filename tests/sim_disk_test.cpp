@@ -194,7 +194,7 @@ TEST_CASE("wal: a torn end stays cut off, also where the first attempt to cut it
     const auto open = [&] { return std::make_unique<Wal>(disk, options, std::string(36, 'i'), recovered); };
     const auto write = [](std::uint64_t index, std::size_t bytes) {
       raft::Write batch;
-      batch.entries.push_back({raft::Term(1), raft::Index(index), std::make_shared<const std::string>(bytes, 'x')});
+      batch.entries.push_back({raft::Term(1), raft::Index(index), raft::Payload(std::string(bytes, 'x'))});
       return batch;
     };
     auto wal = open();

@@ -28,7 +28,7 @@ T there_and_back(const T& message) {
 }
 
 raft::Payload payload(const command::Command& command) {
-  return std::make_shared<const std::string>(command::encode(command));
+  return raft::Payload(command::encode(command));
 }
 
 }  // namespace

@@ -21,8 +21,8 @@ inline const std::string first_name = "0000000000000001.wal";
 inline const std::string second_name = "0000000000000002.wal";
 inline const std::string third_name = "0000000000000003.wal";
 
-inline raft::Entry entry(std::uint64_t term, std::uint64_t index, std::string command) {
-  return {raft::Term(term), raft::Index(index), std::make_shared<const std::string>(std::move(command))};
+inline raft::Entry entry(std::uint64_t term, std::uint64_t index, std::string_view command) {
+  return {raft::Term(term), raft::Index(index), raft::Payload(command)};
 }
 
 inline raft::Entry no_op(std::uint64_t term, std::uint64_t index) {
@@ -44,7 +44,7 @@ inline std::string describe(const Wal::Recovered& recovered) {
                     recovered.hard_state.vote.name + " commit " + std::to_string(recovered.commit.value) + ":";
   for (const raft::Entry& e : recovered.entries) {
     out += ' ' + std::to_string(e.index.value) + '/' + std::to_string(e.term.value);
-    out += e.command ? " '" + *e.command + "'," : " no-op,";
+    out += e.command ? " '" + std::string(*e.command) + "'," : " no-op,";
   }
   return out;
 }

@@ -11,8 +11,7 @@ namespace {
 
 raft::Write marked(std::uint64_t index, std::uint64_t term, bool resets, std::vector<raft::Entry> list = {}) {
   raft::Write write = entries(std::move(list));
-  write.snapshot = raft::SnapshotMark{
-      {raft::Index(index), raft::Term(term)}, std::make_shared<const std::string>("members"), resets};
+  write.snapshot = raft::SnapshotMark{{raft::Index(index), raft::Term(term)}, raft::Payload("members"), resets};
   return write;
 }
 

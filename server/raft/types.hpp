@@ -4,12 +4,13 @@
 
 #include <compare>
 #include <cstdint>
-#include <memory>
 #include <optional>
 #include <string>
 #include <utility>
 #include <variant>
 #include <vector>
+
+#include "server/raft/payload.hpp"
 
 namespace kv::raft {
 
@@ -45,16 +46,12 @@ struct NodeId {
   bool empty() const { return name.empty(); }
 };
 
-// A command's bytes mean nothing to the core. Shared, never changed: the log, the disk and each peer's
-// message hold the same one. Null for the no-op at the start of a term.
-using Payload = std::shared_ptr<const std::string>;
-
 struct Entry {
   Term term;
   Index index;
-  Payload command;
+  Payload command;  // its bytes mean nothing to the core; null for the no-op at the start of a term
 
-  std::size_t bytes() const { return command ? command->size() : 0; }
+  std::size_t bytes() const { return command.size(); }
 };
 
 // A place in the log, as the two sides of a comparison name it.

@@ -142,7 +142,7 @@ void check_goes_on(WrittenLog& log, OpenLog open, Input& input) {
   Content content{open.recovered.hard_state, open.recovered.entries, open.recovered.commit};
   raft::Write write;
   write.hard_state = raft::HardState{content.hard_state.term.next(), raft::NodeId("n9")};
-  const auto command = std::make_shared<const std::string>(input.byte() * std::size_t{8}, '+');
+  const auto command = raft::Payload(std::string(input.byte() * std::size_t{8}, '+'));
   write.entries.push_back({raft::Term(9), raft::Index(content.entries.size() + 1), command});
   open.wal->append(write);
   content.apply(write);

@@ -45,7 +45,7 @@ struct Content {
     out += std::to_string(commit.value);
     for (const raft::Entry& entry : entries) {
       out += ' ' + std::to_string(entry.term.value) + '/' + std::to_string(entry.index.value) + ' ';
-      out += entry.command ? std::to_string(entry.command->size()) + ':' + *entry.command : "-";
+      out += entry.command ? std::to_string(entry.command.size()) + ':' + std::string(*entry.command) : "-";
     }
     return out;
   }
@@ -163,18 +163,18 @@ class WrittenLog {
     const unsigned kind = input.byte() % 6;
     if (kind == 0) return nullptr;
     const std::size_t size = input.byte() * std::size_t{kind == 5 ? 1u : 8u};
-    if (kind == 5) return std::make_shared<const std::string>(input.bytes(size));
+    if (kind == 5) return raft::Payload(input.bytes(size));
     std::string bytes(size, "v\0+W"[kind - 1]);
     if (kind == 4) {
       for (std::size_t i = 0; i < size; ++i) bytes[i] = "WALB"[i % 4];
     }
-    return std::make_shared<const std::string>(std::move(bytes));
+    return raft::Payload(bytes);
   }
 
   // docs/formats.md, "A batch".
   static std::size_t size_of(const raft::Write& write) {
     std::size_t records = write.hard_state ? 13 + write.hard_state->vote.name.size() : 0;
-    for (const raft::Entry& entry : write.entries) records += entry.command ? 21 + entry.command->size() : 17;
+    for (const raft::Entry& entry : write.entries) records += entry.command ? 21 + entry.command.size() : 17;
     return sector * (records <= 472 ? 1 : 1 + (records - 472 + 510) / 511);
   }
 

@@ -23,7 +23,7 @@ constexpr std::uint64_t digest_every = 8;
 Judge::Judge(World& world) : world_(world), model_(world.plan.sessions_kept) {}
 
 Judge::Mark Judge::mark_of(const raft::Entry& entry) {
-  const std::uint64_t command = entry.command ? XXH3_64bits(entry.command->data(), entry.command->size()) : 0;
+  const std::uint64_t command = entry.command ? XXH3_64bits((*entry.command).data(), entry.command.size()) : 0;
   return {entry.term, command};
 }
 
