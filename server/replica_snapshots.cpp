@@ -47,14 +47,18 @@ std::uint64_t Replica::turn_of(raft::Index position) const {
 }
 
 // A snapshot takes its time, so that nobody's write waits for the disk because of it; but the more of the log there
-// is behind it, the faster it goes, to be whole before half of a stretch is over. A full disk waits for it.
+// is behind it, in entries or in bytes, the faster it goes, to be whole when half of what makes the next one due is
+// there. A full disk waits for it.
 bool Replica::next_part_is_due() const {
   if (saving_->walked || saving_->parts == most_parts) return false;
-  const std::uint64_t behind = applied_ - saving_->position.index;
-  const std::uint64_t time_left = config_.snapshot_every / 2;
-  if (behind >= time_left || !disk_has_room_) return true;
+  const std::uint64_t entries = applied_ - saving_->position.index;
+  const std::uint64_t most_entries = config_.snapshot_every / 2;
+  const std::uint64_t most_bytes = config_.snapshot_log_bytes / 2;
+  if (entries >= most_entries || log_bytes_since_snapshot_ >= most_bytes || !disk_has_room_) return true;
   const std::uint64_t at_leisure = (now_ - saving_->since + 1) * parts_a_tick * config_.snapshot_piece_bytes;
-  return saving_->bytes < at_leisure + store_->bytes() * behind / time_left;
+  const std::uint64_t in_haste =
+      std::max(store_->bytes() * entries / most_entries, store_->bytes() * log_bytes_since_snapshot_ / most_bytes);
+  return saving_->bytes < at_leisure + in_haste;
 }
 
 // The walk goes on beside all else, a part at a time.

@@ -103,9 +103,29 @@ TEST_CASE("A snapshot is taken after so many bytes of the log", "[replica][snaps
   Cluster cluster(options);
   write(cluster, "n1", 4, std::string(1000, 'v'));
   CHECK(snapshot_of(cluster, "n1") == 0);
-  write(cluster, "n1", 3, std::string(1000, 'v'));
+  // What is written meanwhile hurries it on: at leisure it would take more than 50 ticks.
+  write(cluster, "n1", 5, std::string(1000, 'v'));
+  CHECK(snapshot_of(cluster, "n1") > 0);
+}
+
+TEST_CASE("A snapshot takes its time as long as nothing is written behind it", "[replica][snapshot]") {
+  Options options = often(100'000);
+  options.snapshot_log_bytes = 5000;
+  Cluster cluster(options);
+  write(cluster, "n1", 5, std::string(1000, 'v'));
+  cluster.tick(10);
+  CHECK(snapshot_of(cluster, "n1") == 0);
   cluster.tick(100);
   CHECK(snapshot_of(cluster, "n1") > 0);
+}
+
+TEST_CASE("Servers take their snapshots in turns", "[replica][snapshot]") {
+  Cluster cluster(often(30));
+  write(cluster, "n1", 68);
+  CHECK(cluster["n1"].applied() == 69);
+  CHECK(snapshot_of(cluster, "n1") == 60);
+  CHECK(snapshot_of(cluster, "n2") == 50);
+  CHECK(snapshot_of(cluster, "n3") == 40);
 }
 
 TEST_CASE("A write session's answers are in the snapshot: a retry after it is not applied again",

@@ -8,8 +8,8 @@
 namespace kv::raft {
 namespace {
 
-// Beside its command, an entry takes about so much: itself, and the blocks that the command is in.
-constexpr std::size_t entry_overhead_bytes = 112;
+// Beside its command, an entry takes about so much: itself, and what the command's block has of its own.
+constexpr std::size_t entry_overhead_bytes = 56;
 
 std::size_t bytes_of(const Entry& entry) {
   return entry.bytes() + entry_overhead_bytes;
