@@ -4,6 +4,7 @@
 
 #include <asio/post.hpp>
 #include <chrono>
+#include <exception>
 #include <utility>
 
 namespace kv {
@@ -19,13 +20,14 @@ Engine::Engine(asio::io_context& loop, std::unique_ptr<Replica> replica, std::un
       replica_(std::move(replica)),
       wal_(std::move(wal)),
       snapshots_(std::move(snapshots)),
-      ticker_(loop) {
-  note_room(wal_->has_spare());
+      ticker_(loop),
+      told_room_(wal_->has_spare()) {
+  note_room(told_room_);
 }
 
 Engine::~Engine() {
-  snapshot_disk_.join();
   disk_.join();
+  snapshot_disk_.join();
 }
 
 void Engine::connect(PeerOutlet& peers, ClientOutlet& clients, std::function<void(const std::string&)> on_fatal) {
@@ -92,62 +94,54 @@ void Engine::flush() {
 
 void Engine::start_write(std::shared_ptr<const raft::Write> write) {
   asio::post(disk_, [this, write = std::move(write)] {
-    std::exception_ptr error;
-    bool waits = false;
     try {
-      wal_->append(*write);
+      wal_->append(*write, [this, id = write->id] { asio::post(loop_, [this, id] { on_written(id); }); });
+      if (auto remains = wal_->take_remains()) asio::post(snapshot_disk_, [gone = std::move(remains)] {});
+      tell_room(wal_->has_spare());
     } catch (const WalFull&) {
-      waits = true;
-    } catch (...) {
-      error = std::current_exception();
+      // Not an error: nothing was written, and it is tried again until there is room.
+      asio::post(loop_, [this, write] { waiting_write_ = write; });
+      tell_room(false);
+    } catch (const std::exception& error) {
+      tell_failure(error.what());
     }
-    const bool has_room = !error && !waits && wal_->has_spare();
-    asio::post(loop_, [this, write, error, waits, has_room] {
-      if (waits) {
-        // Not an error: nothing was written, and it is tried again until there is room.
-        waiting_write_ = write;
-        note_room(false);
-      } else {
-        on_written(write->id, error, has_room);
-      }
-    });
   });
 }
 
-void Engine::on_written(std::uint64_t write_id, std::exception_ptr error, bool has_room) {
-  if (stopped_ || has_failed(error)) return;
-  note_room(has_room);
+void Engine::on_written(std::uint64_t write_id) {
+  if (stopped_) return;
   replica_->written(write_id);
   poke();
 }
 
+void Engine::tell_room(bool has_room) {
+  if (std::exchange(told_room_, has_room) == has_room) return;
+  asio::post(loop_, [this, has_room] {
+    if (!stopped_) note_room(has_room);
+  });
+}
+
 // A disk error is final.
-bool Engine::has_failed(std::exception_ptr error) {
-  if (!error) return false;
-  try {
-    std::rethrow_exception(error);
-  } catch (const std::exception& failure) {
-    fail(failure.what());
-  }
-  return true;
+void Engine::tell_failure(std::string text) {
+  asio::post(loop_, [this, text = std::move(text)] {
+    if (!stopped_) fail(text);
+  });
 }
 
 void Engine::start_snapshot_task(SnapshotTask task) {
   auto shared = std::make_shared<SnapshotTask>(std::move(task));
   asio::post(snapshot_disk_, [this, shared = std::move(shared)] {
-    std::exception_ptr error;
-    auto result = std::make_shared<std::optional<SnapshotResult>>();
     try {
-      *result = snapshots_->perform(std::move(*shared));
-    } catch (...) {
-      error = std::current_exception();
+      auto result = std::make_shared<std::optional<SnapshotResult>>(snapshots_->perform(std::move(*shared)));
+      if (!*result) return;
+      asio::post(loop_, [this, result] {
+        if (stopped_) return;
+        replica_->snapshot_done(std::move(**result));
+        poke();
+      });
+    } catch (const std::exception& error) {
+      tell_failure(error.what());
     }
-    if (!error && !*result) return;
-    asio::post(loop_, [this, error, result] {
-      if (stopped_ || has_failed(error)) return;
-      replica_->snapshot_done(std::move(**result));
-      poke();
-    });
   });
 }
 
@@ -157,16 +151,11 @@ void Engine::look_for_room() {
     return;
   }
   asio::post(disk_, [this] {
-    std::exception_ptr error;
-    bool has_room = false;
     try {
-      has_room = wal_->try_spare();
-    } catch (...) {
-      error = std::current_exception();
+      tell_room(wal_->try_spare());
+    } catch (const std::exception& error) {
+      tell_failure(error.what());
     }
-    asio::post(loop_, [this, error, has_room] {
-      if (!stopped_ && !has_failed(error)) note_room(has_room);
-    });
   });
 }
 
@@ -191,8 +180,8 @@ void Engine::fail(const std::string& text) {
 void Engine::shut_down() {
   stopped_ = true;
   ticker_.cancel();
-  snapshot_disk_.join();
   disk_.join();
+  snapshot_disk_.join();
 }
 
 }  // namespace kv

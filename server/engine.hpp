@@ -10,9 +10,9 @@
 #include <asio/io_context.hpp>
 #include <asio/steady_timer.hpp>
 #include <asio/thread_pool.hpp>
-#include <exception>
 #include <functional>
 #include <memory>
+#include <string>
 
 #include "server/replica.hpp"
 #include "server/snapshots.hpp"
@@ -57,10 +57,12 @@ class Engine {
  private:
   void tick();
   void start_write(std::shared_ptr<const raft::Write> write);
-  void on_written(std::uint64_t write_id, std::exception_ptr error, bool has_room);
+  void on_written(std::uint64_t write_id);
   void start_snapshot_task(SnapshotTask task);
-  bool has_failed(std::exception_ptr error);
   void look_for_room();
+  // What the loop is told by the other threads.
+  void tell_room(bool has_room);  // the disk thread's
+  void tell_failure(std::string text);
   void note_room(bool has_room);
   void fail(const std::string& text);
 
@@ -75,6 +77,7 @@ class Engine {
   bool poked_ = false;
   bool stopped_ = false;
   bool has_room_ = true;
+  bool told_room_;  // the disk thread's: what it has said last
   std::shared_ptr<const raft::Write> waiting_write_;  // for room on the disk
   std::uint64_t ticks_without_room_ = 0;
   // Last: joined before what they use goes away.

@@ -116,6 +116,23 @@ class PosixFile final : public File {
   std::string path_;
 };
 
+// Of a file without a name, which goes when its last handle is closed, also if this process does not live to do so.
+class PosixRemains final : public Remains {
+ public:
+  PosixRemains(Handle handle, off_t size) : handle_(std::move(handle)), size_(size) {}
+
+  ~PosixRemains() override {
+    while (size_ > 0) {
+      size_ = std::max<off_t>(0, size_ - given_back_at_once);
+      if (::ftruncate(handle_.fd(), size_) < 0) break;  // then all that is left goes at once
+    }
+  }
+
+ private:
+  Handle handle_;
+  off_t size_;
+};
+
 class PosixDirectory : public Directory {
  public:
   PosixDirectory(Handle handle, Handle lock, std::string path)
@@ -157,16 +174,12 @@ class PosixDirectory : public Directory {
     if (::unlinkat(handle_.fd(), name.c_str(), 0) < 0) fail("remove", full(name));
   }
 
-  // Without its name it goes when the last handle is closed, also if this process does not live to do so.
-  void remove_gently(const std::string& name) override {
-    const Handle handle = open_at(handle_.fd(), name, O_WRONLY, "open", full(name));
+  std::unique_ptr<Remains> remove_gently(const std::string& name) override {
+    Handle handle = open_at(handle_.fd(), name, O_WRONLY, "open", full(name));
     struct stat status {};
     if (::fstat(handle.fd(), &status) < 0) fail("look at", full(name));
     remove(name);
-    for (off_t size = status.st_size; size > 0;) {
-      size = std::max<off_t>(0, size - given_back_at_once);
-      if (::ftruncate(handle.fd(), size) < 0) break;  // then all that is left goes at once
-    }
+    return std::make_unique<PosixRemains>(std::move(handle), status.st_size);
   }
 
   void sync() override {

@@ -44,6 +44,14 @@ class File {
   virtual void sync() = 0;
 };
 
+// What a removed file leaves: its room on the disk. It is given back little by little when this goes, on whichever
+// thread that is, for as long as a file system gives back much at once, no other file's sync gets done (measured:
+// docs/performance.md).
+class Remains {
+ public:
+  virtual ~Remains() = default;
+};
+
 class Directory {
  public:
   virtual ~Directory() = default;
@@ -55,9 +63,11 @@ class Directory {
   // In one step, also after a crash; replaces `to` where it exists. Open files stay what they are.
   virtual void rename(const std::string& from, const std::string& to) = 0;
   virtual void remove(const std::string& name) = 0;
-  // The same for a big file that nobody has open: its room is given back little by little, for as long as a file
-  // system gives back much at once, no other file's sync gets done (measured: docs/performance.md).
-  virtual void remove_gently(const std::string& name) { remove(name); }
+  // The same for a big file that nobody else has open.
+  virtual std::unique_ptr<Remains> remove_gently(const std::string& name) {
+    remove(name);
+    return nullptr;
+  }
   virtual void sync() = 0;
 };
 

@@ -340,6 +340,7 @@ bool Wal::try_spare() {
   check_usable();
   failed_ = true;
   if (!spare_) drop_oldest();
+  remains_.reset();
   make_spare();
   failed_ = false;
   return has_spare();
@@ -436,7 +437,7 @@ void Wal::write_batch(const raft::Write& write) {
   if (buffer_.capacity() > kept_buffer_bytes) buffer_ = std::string();
 }
 
-void Wal::append(const raft::Write& write) {
+void Wal::append(const raft::Write& write, const std::function<void()>& on_durable) {
   check_usable();
   check_order(write);
   failed_ = true;  // until this has gone well
@@ -454,6 +455,7 @@ void Wal::append(const raft::Write& write) {
   if (write.snapshot) note(*write.snapshot);
   write_batch(first ? with_preface(write) : write);
   for (const raft::Entry& entry : write.entries) note(entry.index);
+  if (on_durable) on_durable();
 
   droppable_ = std::max(droppable_, write.droppable);
   drop_oldest();
@@ -462,12 +464,16 @@ void Wal::append(const raft::Write& write) {
   failed_ = false;
 }
 
+std::unique_ptr<Remains> Wal::take_remains() {
+  return std::move(remains_);
+}
+
 // One at a time, in their order, and each durably: of the names that are left after a crash none is missing in
 // between.
 void Wal::drop_oldest() {
   // Without a mark nothing would say that there was something before.
   if (!snapshot_ || spans_.size() < 2 || spans_.front().last > droppable_) return;
-  directory_.remove(segment_name(spans_.front().number));
+  remains_ = directory_.remove_gently(segment_name(spans_.front().number));
   directory_.sync();
   spans_.pop_front();
 }

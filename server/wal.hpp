@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <stdexcept>
@@ -90,9 +91,11 @@ class Wal {
   // Returns when the batch is durable. Its entries must follow each other and what the log holds, or replace
   // what is not committed; a commit position beyond the last entry is recorded as the last entry's. Throws
   // FileError, and std::logic_error if an earlier call has thrown; or WalFull, after which it can be tried again.
-  // Afterwards it drops a segment, if the oldest holds nothing but what is at or before write.droppable or was
-  // replaced.
-  void append(const raft::Write& write);
+  // What nobody needs to wait for comes after `on_durable`: it drops a segment, if the oldest holds nothing but what
+  // is at or before write.droppable or was replaced, and gets ready for the next batch.
+  void append(const raft::Write& write, const std::function<void()>& on_durable = {});
+  // Of the segment that was dropped last; null: there is none. If it is not taken, it goes with the next one.
+  std::unique_ptr<Remains> take_remains();
 
   // False while no spare segment could be allocated, because the disk is full: there is room left for
   // little more than votes and deletes. Asked again after each append.
@@ -140,6 +143,7 @@ class Wal {
   raft::Index commit_;                          // the highest recorded
   bool failed_ = false;
   std::string buffer_;
+  std::unique_ptr<Remains> remains_;
 };
 
 }  // namespace kv

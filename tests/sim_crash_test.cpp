@@ -2,6 +2,10 @@
 // what was not synced any part survives, torn in the middle of a sector's neighbours, names and lengths too.
 #include <catch2/catch.hpp>
 #include <map>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
 
 #include "server/recovery.hpp"
 #include "tests/sim/disk.hpp"
@@ -50,6 +54,8 @@ class Server {
     return answered_;
   }
 
+  // Whether the last put was, also if it did not live to tell.
+  bool has_answered() const { return answered_; }
   const Store& store() const { return replica_->store(); }
 
  private:
@@ -57,16 +63,27 @@ class Server {
     for (bool busy = true; busy;) {
       Effects effects = replica_->take_effects();
       busy = effects.write || !effects.snapshot_tasks.empty();
-      for (const ClientAnswer& answer : effects.answers) {
-        answered_ = answered_ || std::holds_alternative<message::PutOk>(answer.answer.body);
-      }
-      if (effects.write) {
-        wal_->append(*effects.write);
-        replica_->written(effects.write->id);
-      }
+      note(effects.answers);
+      if (effects.write) write(*effects.write);
       for (SnapshotTask& task : effects.snapshot_tasks) {
         if (auto result = snapshots_->perform(std::move(task))) replica_->snapshot_done(std::move(*result));
       }
+    }
+  }
+
+  // What is durable is answered, whatever becomes of what the log does afterwards.
+  void write(const raft::Write& write) {
+    try {
+      wal_->append(write, [&] { replica_->written(write.id); });
+    } catch (const Interrupted&) {
+      note(replica_->take_effects().answers);
+      throw;
+    }
+  }
+
+  void note(const std::vector<ClientAnswer>& answers) {
+    for (const ClientAnswer& answer : answers) {
+      answered_ = answered_ || std::holds_alternative<message::PutOk>(answer.answer.body);
     }
   }
 
@@ -84,18 +101,23 @@ struct History {
 
 // False: it ended in the middle.
 bool live(sim::Disk& disk, History& history) {
+  std::optional<Server> server;
+  const auto note_answer = [&] {
+    if (!server || !server->has_answered()) return;
+    history.answered[history.open.first] = history.open.second;
+    history.open = {};
+  };
   try {
-    Server server(disk);
+    server.emplace(disk);
     for (int i = 0; i < writes; ++i) {
       history.open = {"k" + std::to_string(i % 3),
                       std::to_string(i) + std::string(static_cast<std::size_t>(i) * 40, '.')};
-      if (server.put(history.open.first, history.open.second)) {
-        history.answered[history.open.first] = history.open.second;
-        history.open = {};
-      }
+      server->put(history.open.first, history.open.second);
+      note_answer();
     }
     return true;
   } catch (const Interrupted&) {
+    note_answer();
     return false;
   }
 }

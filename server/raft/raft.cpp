@@ -6,6 +6,12 @@
 #include "server/raft/invariant.hpp"
 
 namespace kv::raft {
+namespace {
+
+// Entries; of a long log more.
+constexpr std::uint64_t forgotten_at_once = 1024;
+
+}  // namespace
 
 Raft::Raft(Config config, Restored restored)
     : config_(std::move(config)),
@@ -149,9 +155,17 @@ void Raft::snapshot_saved(SnapshotMark mark, Index droppable, Index forget) {
   invariant(std::max(droppable, forget) <= mark.position.index, "only what a snapshot holds is forgotten");
   if (!mark_ || !mark_->resets_log) mark_ = std::move(mark);
   droppable_ = std::max(droppable_, droppable);
-  // What the disk has not been given yet must stay.
-  const Index last = std::min(forget, handed_);
-  if (last > log_.base_index()) log_.compact(last);
+  forget_ = std::max(forget_, forget);
+  forget_some();
+}
+
+// To free much at once takes longer than a write should have to wait. What the disk has not been given yet must
+// stay.
+void Raft::forget_some() {
+  const Index last = std::min(forget_, handed_);
+  if (last <= log_.base_index()) return;
+  const std::uint64_t left = last - log_.base_index();
+  log_.compact(log_.base_index() + std::min(left, std::max(forgotten_at_once, left / 64)));
 }
 
 bool Raft::install(Position position, Payload context) {
@@ -207,6 +221,7 @@ Output Raft::take_output() {
   }
   take_write(output);
   take_messages(output);
+  forget_some();
   if (!lacks_state_) {
     for (; taken_ < commit_; taken_ = taken_.next()) output.committed.push_back(log_.at(taken_.next()));
   }

@@ -164,6 +164,7 @@ class Raft {
   void tick_leader(Leader& leader);
   void set_term(Term term);
   bool disk_hangs() const { return write_ticks_ > config_.election_ticks; }
+  void forget_some();
   bool mark_is_due() const;
   void take_write(Output& output);
   void take_messages(Output& output);
@@ -213,6 +214,7 @@ class Raft {
   Payload first_command_;
   std::optional<SnapshotMark> mark_;  // that the disk has not been told of
   Index droppable_;
+  Index forget_;         // up to here, little by little
   Index begins_behind_;  // a log that ends here has not begun
   bool lacks_state_ = false;
   bool full_ = false;
