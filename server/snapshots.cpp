@@ -19,8 +19,10 @@ const std::string receiving_name = "receiving.snap.tmp";
 constexpr std::size_t digits = 16;
 
 constexpr std::size_t read_bytes = 1 << 20;  // at once
-// So that no sync takes long, nor the log's behind it.
+// So that no sync takes long, nor the log's behind it. A server that takes over a snapshot has nothing to do that
+// could wait for it.
 constexpr std::uint64_t sync_every_bytes = 64 << 10;
+constexpr std::uint64_t sync_received_bytes = 1 << 20;
 constexpr std::size_t kept = 2;
 
 std::string padded(std::uint64_t number) {
@@ -331,7 +333,7 @@ snapshot_result::Received Snapshots::receive(snapshot_task::Receive& task) {
 std::optional<std::string> Snapshots::take(std::string_view bytes) {
   receiving_->file->write_at(receiving_->bytes, bytes);
   receiving_->bytes += bytes.size();
-  if (receiving_->bytes - receiving_->synced >= sync_every_bytes) {
+  if (receiving_->bytes - receiving_->synced >= sync_received_bytes) {
     receiving_->file->sync();
     receiving_->synced = receiving_->bytes;
   }
