@@ -15,8 +15,8 @@ constexpr std::uint64_t most_bytes_read = 1 << 30;
 
 constexpr const char* unreadable_remedy =
     "If this user may not read it, look again as the user that the server runs as. Else the disk has lost it: "
-    "restore this server's data directory from a backup; or, while a majority of the cluster works without it, "
-    "remove it from the cluster and add it again with an empty data directory";
+    "restore this server's data directory from a backup of it; or, while a majority of the cluster works without "
+    "this server, leave it off";
 constexpr const char* unknown_remedy = "Run the newer kvd that wrote it";
 
 std::string names_of(const command::Members& members) {

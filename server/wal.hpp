@@ -29,9 +29,8 @@ struct WalDamage {
 };
 
 inline constexpr const char* damaged_log_remedy =
-    "The log is damaged, and the server must not start on it. Restore this server's data directory from a backup; "
-    "or, while a majority of the cluster works without it, remove it from the cluster and add it again with an "
-    "empty data directory";
+    "The log is damaged, and the server must not start on it. Restore this server's data directory from a backup of "
+    "it; or, while a majority of the cluster works without this server, leave it off";
 
 // A damaged log: the text names file, offset, what is wrong and the remedy.
 class WalCorruption : public std::runtime_error {
