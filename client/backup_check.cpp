@@ -62,6 +62,7 @@ BackupCheck::Wrong BackupCheck::take_part(const snapshot::Reader::Block& block) 
 
 BackupCheck::Wrong BackupCheck::take_part(const snapshot::Reader::End& end) const {
   if (!has_state_) return "there are no records";
+  if (!has_deletions_) return "the records of deletions are missing";
   if (Wrong wrong = differs(summary_.totals.keys, end.totals.keys, "keys")) return wrong;
   if (Wrong wrong = differs(summary_.totals.bytes, end.totals.bytes, "bytes of keys and values")) return wrong;
   if (summary_.totals.digest != end.totals.digest) return "the keys and values are others than the end says";
@@ -80,7 +81,7 @@ BackupCheck::Wrong BackupCheck::take_record(const snapshot::State& state) {
 
 BackupCheck::Wrong BackupCheck::take_record(const snapshot::Item& item) {
   if (!has_state_) return "an item comes before the state";
-  if (summary_.sessions > 0) return "an item comes behind a session";
+  if (summary_.sessions > 0 || has_deletions_) return "an item comes behind a session or a deletion";
   if (item.ts == 0 || item.ts > summary_.header.index) return "an item's position is not one of this backup";
   const bool is_key = !item.key.empty() && item.key.size() <= max_key_bytes && is_valid_utf8(item.key);
   if (!is_key || item.value.size() > max_value_bytes) return "an item is beyond the limits of keys and values";
@@ -93,8 +94,24 @@ BackupCheck::Wrong BackupCheck::take_record(const snapshot::Item& item) {
   return std::nullopt;
 }
 
+BackupCheck::Wrong BackupCheck::take_record(const snapshot::DeletionsFloor& floor) {
+  if (!has_state_ || has_deletions_) return "the beginning of the deletions is where none can be";
+  has_deletions_ = true;
+  last_deletion_ = floor.position;
+  return std::nullopt;
+}
+
+BackupCheck::Wrong BackupCheck::take_record(const snapshot::Deletion& deletion) {
+  if (!has_deletions_) return "a deletion comes before the beginning of the deletions";
+  if (deletion.ts < last_deletion_ || deletion.ts == 0) return "the deletions are out of order";
+  if (deletion.ts > summary_.header.index) return "a deletion's position is not one of this backup";
+  last_deletion_ = deletion.ts;
+  return std::nullopt;
+}
+
 BackupCheck::Wrong BackupCheck::take_record(const snapshot::Session& session) {
   if (!has_state_) return "a session comes before the state";
+  if (has_deletions_) return "a session comes behind the deletions";
   if (summary_.sessions > 0 && session.id <= last_session_) return "the sessions are out of order";
   last_session_ = session.id;
   ++summary_.sessions;

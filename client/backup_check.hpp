@@ -49,6 +49,8 @@ class BackupCheck {
   Wrong take_record(const snapshot::State& state);
   Wrong take_record(const snapshot::Item& item);
   Wrong take_record(const snapshot::Session& session);
+  Wrong take_record(const snapshot::DeletionsFloor& floor);
+  Wrong take_record(const snapshot::Deletion& deletion);
 
   TakeItem take_item_;
   snapshot::Reader reader_;
@@ -56,6 +58,8 @@ class BackupCheck {
   bool has_state_ = false;
   std::string last_key_;
   std::string last_session_;
+  bool has_deletions_ = false;
+  std::uint64_t last_deletion_ = 0;
 };
 
 // The content digest as people compare it: 16 hexadecimal digits.

@@ -12,6 +12,8 @@
 #include <string>
 #include <string_view>
 
+#include "common/json_text.hpp"
+
 namespace kv::json {
 
 // A call that RapidJSON's rules forbid: a fault of ours, never of the input.
@@ -29,16 +31,6 @@ struct Misuse : std::logic_error {
 #include <rapidjson/writer.h>
 
 namespace kv::json {
-
-inline constexpr std::uint64_t every_byte = 0x0101010101010101u;
-inline constexpr std::uint64_t high_bits = 0x80 * every_byte;
-
-// Not 0 if a byte of the word is below 0x20, '"' or '\\'. (Which one can be seen of the lowest alone.)
-constexpr std::uint64_t special_bytes(std::uint64_t word) {
-  const auto below = [](std::uint64_t w, std::uint64_t limit) { return (w - limit * every_byte) & ~w; };
-  return (below(word, 0x20) | below(word ^ ('"' * every_byte), 1) | below(word ^ ('\\' * every_byte), 1)) &
-         high_bits;
-}
 
 // RapidJSON's input stream concept for in-situ parsing, but of text that is only read. RapidJSON takes each
 // character of a string with Take() and gives it back, unescaped, with Put(). As long as what comes back is what
@@ -119,13 +111,6 @@ class StringSink {
  private:
   std::string* out_;
 };
-
-// What a string needs before it can stand in JSON.
-struct StringNeeds {
-  std::size_t escape_bytes = 0;  // by how many bytes escaping makes it longer
-  bool not_ascii = false;        // so that it has to be looked at as UTF-8
-};
-StringNeeds needs_of(std::string_view text);
 
 // All strings given to it must be valid UTF-8.
 class Writer : public rapidjson::Writer<StringSink> {

@@ -23,6 +23,8 @@ inline constexpr std::size_t max_key_bytes = 4096;
 inline constexpr std::size_t max_value_bytes = 1 << 20;
 inline constexpr std::uint64_t max_integer = (std::uint64_t{1} << 53) - 1;  // exact in every JSON reader
 inline constexpr std::size_t max_json_depth = 32;
+inline constexpr std::uint64_t max_list_items = 1000;   // of one LIST
+inline constexpr std::size_t max_txn_operations = 128;  // in each list of a TXN
 inline constexpr std::uint64_t default_timeout_ms = 5000;
 inline constexpr std::uint64_t max_timeout_ms = 24ull * 3600 * 1000;  // longer ones are cut to this
 
@@ -50,6 +52,11 @@ std::optional<Code> code_named(std::string_view name);
 enum class Consistency { session, linearizable, local };
 std::string_view name_of(Consistency consistency);
 std::optional<Consistency> consistency_named(std::string_view name);
+
+// What a TXN does to a key, and what an EVENT says was done to it.
+enum class Operation { put, erase, get };
+std::string_view name_of(Operation operation);  // "PUT", "DELETE", "GET"
+std::optional<Operation> operation_named(std::string_view name);
 
 // ---- Requests of clients -------------------------------------------------------------------------------
 
@@ -86,7 +93,55 @@ struct Get {
   std::string key;
   std::uint64_t ts = 0;
   Consistency consistency = Consistency::session;
+  std::optional<std::uint64_t> newer_than = {};  // wait for a version of the key with a greater ts
   bool operator==(const Get&) const = default;
+};
+
+// The keys that begin with `prefix` and are greater than `after`, in byte order.
+struct List {
+  std::string prefix;
+  std::string after;
+  std::optional<std::uint64_t> limit;  // none: max_list_items, which is also the most
+  bool keys_only = false;
+  std::uint64_t ts = 0;
+  Consistency consistency = Consistency::session;
+  bool operator==(const List&) const = default;
+};
+
+struct TxnCondition {
+  std::string key;
+  std::uint64_t ts = 0;  // the key's current one; 0: it is absent
+  bool operator==(const TxnCondition&) const = default;
+};
+
+struct TxnOperation {
+  Operation op = Operation::get;
+  std::string key;
+  std::optional<std::string> value;  // of a PUT
+  bool operator==(const TxnOperation&) const = default;
+};
+
+// Does `then` if all conditions hold, `otherwise` if not: all of it at one position, or nothing.
+struct Txn {
+  std::vector<TxnCondition> conditions;
+  std::vector<TxnOperation> then;
+  std::vector<TxnOperation> otherwise;
+  std::optional<WriteSession> session;
+  bool operator==(const Txn&) const = default;
+};
+
+// Asks for an EVENT for each change of a key, or of all that begin with a prefix.
+struct Watch {
+  std::optional<std::string> key;        // either this ...
+  std::optional<std::string> prefix;     // ... or this
+  std::optional<std::uint64_t> from_ts;  // changes after this position; none: after now
+  bool operator==(const Watch&) const = default;
+};
+
+// No more EVENTs of the watch with this id.
+struct Cancel {
+  std::uint64_t watch = 0;
+  bool operator==(const Cancel&) const = default;
 };
 
 struct Status {
@@ -107,7 +162,7 @@ struct Request {
   std::uint64_t id = 0;
   std::optional<std::uint64_t> timeout_ms;
   std::string cluster;
-  std::variant<Init, Put, Delete, Get, Status, Backup> body;
+  std::variant<Init, Put, Delete, Get, List, Txn, Watch, Cancel, Status, Backup> body;
   bool operator==(const Request&) const = default;
 };
 
@@ -153,11 +208,77 @@ struct GetOk {
 };
 
 struct WaitForResponse {
-  std::string key;
+  std::string key;  // empty: it is a LIST that waits
   std::uint64_t ts = 0;
   std::uint64_t applied = 0;
   std::string node;
   bool operator==(const WaitForResponse&) const = default;
+};
+
+struct ListItem {
+  std::string key;
+  std::optional<std::string> value;  // nullopt: only keys were asked for
+  std::uint64_t ts = 0;
+  bool operator==(const ListItem&) const = default;
+};
+
+struct ListOk {
+  std::vector<ListItem> items;
+  bool more = false;  // there are others behind the last of these
+  std::uint64_t applied = 0;
+  std::string node;
+  bool operator==(const ListOk&) const = default;
+};
+
+// What an operation of a TXN came to.
+struct TxnResult {
+  Operation op = Operation::get;
+  std::string key;
+  std::optional<std::string> value;  // of a GET; nullopt: absent, and then ts is 0
+  std::uint64_t ts = 0;
+  bool found = false;  // of a DELETE: there was something to delete
+  bool operator==(const TxnResult&) const = default;
+};
+
+struct TxnOk {
+  std::uint64_t ts = 0;
+  bool succeeded = false;  // the conditions held, so `then` was done
+  std::vector<TxnResult> results;
+  bool operator==(const TxnOk&) const = default;
+};
+
+struct WatchOk {
+  std::uint64_t applied = 0;
+  std::string node;
+  bool operator==(const WatchOk&) const = default;
+};
+
+// A change, to one who watches.
+struct Event {
+  Operation op = Operation::put;
+  std::string key;
+  std::optional<std::string> value;  // of a PUT
+  std::uint64_t ts = 0;
+  bool more = false;  // another change of the same ts follows for this watch
+  bool operator==(const Event&) const = default;
+};
+
+// The same, for all that watch: it is encoded once, by the first encode(), and only the id and `more` are each
+// one's own.
+struct SharedEvent {
+  struct Once {
+    Event event;
+    std::string json;  // without an id; empty: not encoded yet
+  };
+  std::shared_ptr<Once> once;
+  bool more = false;
+  bool operator==(const SharedEvent&) const = default;
+};
+
+struct CancelOk {
+  std::uint64_t watch = 0;
+  bool found = false;  // false: there was no such watch any more
+  bool operator==(const CancelOk&) const = default;
 };
 
 struct PeerStatus {
@@ -179,15 +300,16 @@ struct StatusOk {
   std::uint64_t log_last = 0;
   std::uint64_t snapshot = 0;
   std::uint64_t keys = 0;
-  std::uint64_t bytes = 0;  // of keys and values
-  std::uint64_t quota = 0;  // the most that they may be; 0: no limit
-  bool full = false;        // the quota is reached, or a disk is full: writes that add get NO_SPACE
-  std::string digest;       // of the contents at `applied`: equal on all servers at equal positions
-  std::uint64_t waiting = 0;
+  std::uint64_t bytes = 0;    // of keys and values
+  std::uint64_t quota = 0;    // the most that they may be; 0: no limit
+  bool full = false;          // the quota is reached, or a disk is full: writes that add get NO_SPACE
+  std::string digest;         // of the contents at `applied`: equal on all servers at equal positions
+  std::uint64_t waiting = 0;  // parked reads
   std::uint64_t connections = 0;
   std::uint64_t uptime_ms = 0;
   std::string version;
   std::vector<PeerStatus> peers;  // at the leader; else empty
+  std::uint64_t watching = 0;     // watches
   bool operator==(const StatusOk&) const = default;
 };
 
@@ -203,11 +325,12 @@ struct BackupOk {
 
 struct Error {
   Code code = Code::bad_request;
-  std::string message;                   // for a person: what is wrong, and what to do
-  std::optional<std::uint64_t> ts;       // CONFLICT: the key's current one; TIMEOUT: the one asked for
-  std::optional<std::uint64_t> applied;  // TIMEOUT: how far the server is
-  std::optional<std::string> leader;     // TIMEOUT: who leads, empty if nobody
-  std::optional<std::string> cluster;    // CLUSTER_MISMATCH: this server's
+  std::string message;                       // for a person: what is wrong, and what to do
+  std::optional<std::uint64_t> ts;           // CONFLICT: the key's current one; TIMEOUT: the one asked for
+  std::optional<std::uint64_t> applied;      // TIMEOUT: how far the server is
+  std::optional<std::string> leader;         // TIMEOUT: who leads, empty if nobody
+  std::optional<std::string> cluster;        // CLUSTER_MISMATCH: this server's
+  std::optional<std::uint64_t> oldest = {};  // COMPACTED: the oldest position whose changes are still known
   bool operator==(const Error&) const = default;
 };
 
@@ -221,7 +344,9 @@ inline Error make_error(Code code, std::string text) {
 // `id` is nullopt only for an ERROR about a frame whose id could not be read.
 struct Answer {
   std::optional<std::uint64_t> id;
-  std::variant<InitOk, PutOk, DeleteOk, GetOk, WaitForResponse, StatusOk, BackupOk, Error> body;
+  std::variant<InitOk, PutOk, DeleteOk, GetOk, WaitForResponse, ListOk, TxnOk, WatchOk, Event, SharedEvent,
+               CancelOk, StatusOk, BackupOk, Error>
+      body;
   bool operator==(const Answer&) const = default;
 };
 
@@ -292,7 +417,7 @@ struct Members {
 struct LogEntry {
   std::uint64_t term = 0;
   std::uint64_t index = 0;
-  std::variant<Noop, Put, Delete, Members> command;
+  std::variant<Noop, Put, Delete, Txn, Members> command;
   bool operator==(const LogEntry&) const = default;
 };
 
@@ -367,14 +492,14 @@ struct Forward {
   std::uint64_t number = 0;
   std::uint64_t term = 0;
   std::uint64_t timeout_ms = default_timeout_ms;
-  std::variant<Put, Delete, ReadIndex> request;
+  std::variant<Put, Delete, Txn, ReadIndex> request;
   bool operator==(const Forward&) const = default;
 };
 
 // An Error with NO_LEADER says that the receiver does not lead and nothing has entered its log.
 struct ForwardOk {
   std::uint64_t number = 0;
-  std::variant<PutOk, DeleteOk, ReadIndexOk, Error> answer;
+  std::variant<PutOk, DeleteOk, TxnOk, ReadIndexOk, Error> answer;
   bool operator==(const ForwardOk&) const = default;
 };
 

@@ -51,11 +51,12 @@ std::string_view expectation(const Slot& slot) {
           [](std::optional<std::uint64_t>*) { return number; },
           [](bool*) -> std::string_view { return "must be true or false"; },
           [](Consistency*) -> std::string_view { return "must be \"session\", \"linearizable\" or \"local\""; },
+          [](Operation*) -> std::string_view { return "must be \"PUT\", \"DELETE\" or \"GET\""; },
           [](Code*) -> std::string_view { return "must be one of the protocol's error codes"; },
           [](const Value& value) -> std::string_view {
             return value.nullable != nullptr ? "must be a string or null" : text;
           },
-          [](const List&) -> std::string_view { return "must be an array of objects"; },
+          [](const Elements&) -> std::string_view { return "must be an array of objects"; },
           [](Element) -> std::string_view { return "must be an array of objects"; },
           [](const Choice&) -> std::string_view { return "must be an object that begins with its \"type\""; },
           [](const auto&) { return text; }},
@@ -149,7 +150,11 @@ bool Decoder::StartObject() {
                         },
                         [&](Element) {
                           if (failed()) return;  // a list of a million faults needs no memory
-                          const Level& list = levels_[depth_ - 2];
+                          Level& list = levels_[depth_ - 2];
+                          if (list.seen++ == list.elements.most) {
+                            return fault(in_quotes(list.owner) + " has more than " +
+                                         std::to_string(list.elements.most) + " elements");
+                          }
                           level.kind = Level::object;
                           level.filled = list.elements.append(list.elements.vector);
                           level.is_element = true;
@@ -168,7 +173,7 @@ bool Decoder::StartArray() {
   if (!open()) return depth_ <= hopeless_depth;
   Level& level = top();
   std::visit(Overloaded{[](Ignored) {}, [](Refused) {},
-                        [&](const List& list) {
+                        [&](const Elements& list) {
                           level.kind = Level::list;
                           level.elements = list;
                         },
@@ -335,6 +340,11 @@ void Decoder::store_text(std::string_view text) {
                           if (!named) return wrong_type();
                           *field = *named;
                         },
+                        [&](Operation* field) {
+                          const auto named = operation_named(text);
+                          if (!named) return wrong_type();
+                          *field = *named;
+                        },
                         [&](Code* field) {
                           const auto named = code_named(text);
                           if (!named) return wrong_type();
@@ -372,6 +382,7 @@ void Decoder::store_string(std::string& field, std::string_view text) {
     if (text.empty()) return fault(in_quotes(slot_.name) + " must not be empty");
     if (text.size() > max_key_bytes) return too_large(text.size(), max_key_bytes);
   }
+  if (slot_.rule == Rule::prefix && text.size() > max_key_bytes) return too_large(text.size(), max_key_bytes);
   if (slot_.rule == Rule::uuid && !is_uuid(text)) return fault(in_quotes(slot_.name) + " must be a UUID");
   field = text;
 }

@@ -34,9 +34,9 @@ struct Level {
   union {
     Object filled;
     Choice chosen;
-    List elements;
+    Elements elements;
   };
-  std::uint64_t seen;      // which members were there: Matcher's bits, type_bit, id_bit
+  std::uint64_t seen;  // which members were there: Matcher's bits, type_bit, id_bit; of a list: how many elements
   std::size_t first_name;  // in names_: where the unknown members' begin
 };
 

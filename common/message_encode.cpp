@@ -1,4 +1,6 @@
 // Messages -> JSON: a visitor of describe() (message_fields.hpp) that writes what it is shown.
+#include <charconv>
+#include <iterator>
 #include <stdexcept>
 
 #include "common/json.hpp"
@@ -36,11 +38,10 @@ class Encoder {
   void refused(std::string_view, std::string_view, std::string_view) {}
 
   void value(const std::string& bytes) {
-    const json::StringNeeds needs = json::needs_of(bytes);
-    const std::size_t base64_size = (bytes.size() + 2) / 3 * 4 + sizeof "_base64" - 1;
-    if (bytes.size() + needs.escape_bytes <= base64_size && (!needs.not_ascii || is_valid_utf8(bytes))) {
+    const json::ValueForm form = json::form_of_value(bytes);
+    if (form.is_text) {
       writer_.plain_string("value");
-      writer_.string(bytes, needs);
+      writer_.string(bytes, form.needs);
     } else {
       writer_.plain_string("value_base64");
       writer_.plain_string(base64_encode(bytes));
@@ -51,6 +52,10 @@ class Encoder {
     writer_.plain_string("value");
     writer_.Null();
   }
+  void value_if_any(const std::optional<std::string>& bytes) {
+    if (bytes) value(*bytes);
+  }
+  void demand(bool, std::string_view) {}
 
   template <class T>
   void group(const std::optional<T>& members) {
@@ -62,6 +67,7 @@ class Encoder {
   void put(bool yes, Rule) { writer_.Bool(yes); }
   void put(Code code, Rule) { writer_.plain_string(name_of(code)); }
   void put(Consistency consistency, Rule) { writer_.plain_string(name_of(consistency)); }
+  void put(Operation operation, Rule) { writer_.plain_string(name_of(operation)); }
 
   void put(std::string_view text, Rule rule) {
     const json::StringNeeds needs = json::needs_of(text);
@@ -105,12 +111,25 @@ void encode_message(std::string_view type, std::optional<std::uint64_t> id, cons
   Encoder(writer).message(type, id, message);
 }
 
+constexpr std::string_view event_begin = R"({"type":"EVENT",)";
+
+void encode_shared(const SharedEvent& shared, std::uint64_t id, std::string& out) {
+  SharedEvent::Once& once = *shared.once;
+  if (once.json.empty()) encode_message(type_name<Event>, std::nullopt, once.event, once.json);
+  char digits[20];
+  const auto [end, error] = std::to_chars(std::begin(digits), std::end(digits), id);
+  out.append(event_begin).append("\"id\":").append(digits, end);
+  out.append(shared.more ? ",\"more\":true," : ",");
+  out.append(once.json, event_begin.size());
+}
+
 }  // namespace
 
 void encode(const Request& request, std::string& out) {
   encode_message(type_of(request), request.id, request, out);
 }
 void encode(const Answer& answer, std::string& out) {
+  if (const auto* shared = std::get_if<SharedEvent>(&answer.body)) return encode_shared(*shared, *answer.id, out);
   encode_message(type_of(answer), answer.id, answer, out);
 }
 void encode(const Peer& peer, std::string& out) {

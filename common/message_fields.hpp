@@ -10,6 +10,8 @@
 //   constant(name, value, fault)  must be there and have this value, else `fault` says what is wrong
 //   refused(name, value, fault)   never written; must not have this value
 //   value(field)                  the bytes of a value: "value" or "value_base64"; null for an empty optional
+//   value_if_any(field)           the same, but written only if there is one
+//   demand(holds, fault)          of the whole object, when it has come: `fault` says what is wrong if it does not
 //   group(field)                  members of an optional struct, on the same level: all of them or none
 //
 // A field is a number, bool, string, enum, an optional of these, a vector of described structs, or a variant of
@@ -30,10 +32,12 @@ namespace kv::message {
 // What a field's type alone does not say.
 enum class Rule {
   none,
-  key,  // 1 to max_key_bytes
+  key,     // 1 to max_key_bytes
+  prefix,  // at most max_key_bytes
   uuid,
   at_least_one,  // not 0
   timeout,       // a longer one is cut to max_timeout_ms
+  operations,    // a list of at most max_txn_operations
 };
 
 // T or const T: one describe() for reading and writing.
@@ -58,6 +62,26 @@ template <>
 inline constexpr std::string_view type_name<Delete> = "DELETE";
 template <>
 inline constexpr std::string_view type_name<Get> = "GET";
+template <>
+inline constexpr std::string_view type_name<List> = "LIST";
+template <>
+inline constexpr std::string_view type_name<Txn> = "TXN";
+template <>
+inline constexpr std::string_view type_name<Watch> = "WATCH";
+template <>
+inline constexpr std::string_view type_name<Cancel> = "CANCEL";
+template <>
+inline constexpr std::string_view type_name<ListOk> = "LIST_OK";
+template <>
+inline constexpr std::string_view type_name<TxnOk> = "TXN_OK";
+template <>
+inline constexpr std::string_view type_name<WatchOk> = "WATCH_OK";
+template <>
+inline constexpr std::string_view type_name<Event> = "EVENT";
+template <>
+inline constexpr std::string_view type_name<SharedEvent> = "EVENT";
+template <>
+inline constexpr std::string_view type_name<CancelOk> = "CANCEL_OK";
 template <>
 inline constexpr std::string_view type_name<Status> = "STATUS";
 template <>
@@ -167,6 +191,52 @@ void describe(Visitor& v, Is<Get> auto& m) {
   v.required("key", m.key, Rule::key);
   v.optional("ts", m.ts);
   v.optional("consistency", m.consistency);
+  v.optional("newer_than", m.newer_than);
+}
+
+template <class Visitor>
+void describe(Visitor& v, Is<List> auto& m) {
+  v.optional("prefix", m.prefix, Rule::prefix);
+  v.optional("after", m.after, Rule::prefix);
+  v.optional("limit", m.limit, Rule::at_least_one);
+  v.optional("keys_only", m.keys_only);
+  v.optional("ts", m.ts);
+  v.optional("consistency", m.consistency);
+}
+
+template <class Visitor>
+void describe(Visitor& v, Is<TxnCondition> auto& m) {
+  v.required("key", m.key, Rule::key);
+  v.required("ts", m.ts);
+}
+
+template <class Visitor>
+void describe(Visitor& v, Is<TxnOperation> auto& m) {
+  v.required("op", m.op);
+  v.required("key", m.key, Rule::key);
+  v.value_if_any(m.value);
+  v.demand(m.value.has_value() || m.op != Operation::put, "a PUT in a TXN needs \"value\"");
+}
+
+template <class Visitor>
+void describe(Visitor& v, Is<Txn> auto& m) {
+  v.optional("if", m.conditions, Rule::operations);
+  v.optional("then", m.then, Rule::operations);
+  v.optional("else", m.otherwise, Rule::operations);
+  v.group(m.session);
+}
+
+template <class Visitor>
+void describe(Visitor& v, Is<Watch> auto& m) {
+  v.optional("key", m.key, Rule::key);
+  v.optional("prefix", m.prefix, Rule::prefix);
+  v.optional("from_ts", m.from_ts);
+  v.demand(m.key.has_value() != m.prefix.has_value(), "WATCH needs \"key\" or \"prefix\", and not both");
+}
+
+template <class Visitor>
+void describe(Visitor& v, Is<Cancel> auto& m) {
+  v.required("watch", m.watch);
 }
 
 template <class Visitor>
@@ -222,10 +292,76 @@ void describe(Visitor& v, Is<GetOk> auto& m) {
 
 template <class Visitor>
 void describe(Visitor& v, Is<WaitForResponse> auto& m) {
-  v.required("key", m.key, Rule::key);
+  v.optional("key", m.key, Rule::key);
   v.required("ts", m.ts);
   v.required("applied", m.applied);
   v.standard("node", m.node);
+}
+
+template <class Visitor>
+void describe(Visitor& v, Is<ListItem> auto& m) {
+  v.required("key", m.key, Rule::key);
+  v.value_if_any(m.value);
+  v.required("ts", m.ts);
+}
+
+template <class Visitor>
+void describe(Visitor& v, Is<ListOk> auto& m) {
+  v.required("items", m.items);
+  v.required("more", m.more);
+  v.required("applied", m.applied);
+  v.standard("node", m.node);
+}
+
+template <class Visitor>
+void describe(Visitor& v, Is<TxnResult> auto& m) {
+  v.required("op", m.op);
+  v.required("key", m.key, Rule::key);
+  if (m.op == Operation::get) {
+    v.value(m.value);
+  } else {
+    v.value_if_any(m.value);  // as many members, whatever the operation: it may come last
+  }
+  v.required("ts", m.ts);
+  if (m.op == Operation::erase) {
+    v.standard("found", m.found);
+  } else {
+    v.optional("found", m.found);
+  }
+}
+
+template <class Visitor>
+void describe(Visitor& v, Is<TxnOk> auto& m) {
+  v.required("ts", m.ts);
+  v.required("succeeded", m.succeeded);
+  v.required("results", m.results);
+}
+
+template <class Visitor>
+void describe(Visitor& v, Is<WatchOk> auto& m) {
+  v.required("applied", m.applied);
+  v.standard("node", m.node);
+}
+
+template <class Visitor>
+void describe(Visitor& v, Is<Event> auto& m) {
+  v.required("op", m.op);
+  v.required("key", m.key, Rule::key);
+  v.value(m.value);
+  v.required("ts", m.ts);
+  v.optional("more", m.more);
+}
+
+// Never read: an EVENT is read as an Event.
+template <class Visitor>
+void describe(Visitor& v, Is<SharedEvent> auto& m) {
+  describe(v, m.once->event);
+}
+
+template <class Visitor>
+void describe(Visitor& v, Is<CancelOk> auto& m) {
+  v.required("watch", m.watch);
+  v.standard("found", m.found);
 }
 
 template <class Visitor>
@@ -253,6 +389,7 @@ void describe(Visitor& v, Is<StatusOk> auto& m) {
   v.standard("full", m.full);
   v.standard("digest", m.digest);
   v.standard("waiting", m.waiting);
+  v.standard("watching", m.watching);
   v.standard("connections", m.connections);
   v.standard("uptime_ms", m.uptime_ms);
   v.standard("version", m.version);
@@ -280,6 +417,7 @@ void describe(Visitor& v, Is<Error> auto& m) {
   v.optional("applied", m.applied);
   v.optional("leader", m.leader);
   v.optional("cluster", m.cluster);
+  v.optional("oldest", m.oldest);
 }
 
 // ---- Between servers -----------------------------------------------------------------------------------

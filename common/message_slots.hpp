@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -33,9 +34,10 @@ struct Object {
   const Description* description;
 };
 
-struct List {
+struct Elements {
   void* vector;
   Object (*append)(void* vector);  // another element, empty
+  std::size_t most;
 };
 
 struct Choice {
@@ -73,8 +75,8 @@ struct Type {};     // the message's own "type", or the one with which a Choice 
 struct Slot {
   std::string_view name;
   std::variant<Ignored, Whole, Element, Id, Type, std::uint64_t*, std::optional<std::uint64_t>*, std::string*,
-               std::optional<std::string>*, bool*, Consistency*, Code*, Value, Base64Value, List, Choice, Constant,
-               Refused>
+               std::optional<std::string>*, bool*, Consistency*, Operation*, Code*, Value, Base64Value, Elements,
+               Choice, Constant, Refused>
       target;
   Rule rule = Rule::none;
 
@@ -99,7 +101,7 @@ class Matcher {
   int bit() const { return bit_; }
 
   void required(std::string_view name, auto& field, Rule rule = Rule::none) {
-    if (is(name)) slot_.expect(target(field), name, rule);
+    if (is(name)) slot_.expect(target(field, rule), name, rule);
   }
   void standard(std::string_view name, auto& field, Rule rule = Rule::none) { required(name, field, rule); }
   void optional(std::string_view name, auto& field, Rule rule = Rule::none) { required(name, field, rule); }
@@ -114,6 +116,8 @@ class Matcher {
   }
   void value(std::string& bytes) { match_value({&bytes, nullptr}); }
   void value(std::optional<std::string>& bytes) { match_value({nullptr, &bytes}); }
+  void value_if_any(std::optional<std::string>& bytes) { value(bytes); }
+  void demand(bool, std::string_view) {}
 
   template <class T>
   void group(std::optional<T>& members) {
@@ -137,15 +141,16 @@ class Matcher {
   }
 
   template <class T>
-  static T* target(T& field) {
+  static T* target(T& field, Rule) {
     return &field;
   }
   template <class T>
-  static List target(std::vector<T>& field) {
-    return {&field, [](void* vector) { return object_of(static_cast<std::vector<T>*>(vector)->emplace_back()); }};
+  static Elements target(std::vector<T>& field, Rule rule) {
+    return {&field, [](void* vector) { return object_of(static_cast<std::vector<T>*>(vector)->emplace_back()); },
+            rule == Rule::operations ? max_txn_operations : std::numeric_limits<std::size_t>::max()};
   }
   template <class... T>
-  static Choice target(std::variant<T...>& field) {
+  static Choice target(std::variant<T...>& field, Rule) {
     using Variant = std::variant<T...>;
     return {&field, object_of(field).description, [](void* erased, std::string_view type) {
               Variant& variant = *static_cast<Variant*>(erased);
@@ -177,10 +182,11 @@ class Checker {
   }
   void refused(std::string_view, std::string_view, std::string_view) { next_is_seen(); }
   void value(const auto&) {
-    const bool as_text = next_is_seen();
-    const bool as_base64 = next_is_seen();
-    if (as_text && as_base64) add(std::string(owner_) + " has both \"value\" and \"value_base64\"");
-    if (!as_text && !as_base64) missing("value");
+    if (!value_is_seen()) missing("value");
+  }
+  void value_if_any(const auto&) { value_is_seen(); }
+  void demand(bool holds, std::string_view fault) {
+    if (!holds) add(std::string(fault));
   }
 
   template <class T>
@@ -192,6 +198,12 @@ class Checker {
   }
 
  private:
+  bool value_is_seen() {
+    const bool as_text = next_is_seen();
+    const bool as_base64 = next_is_seen();
+    if (as_text && as_base64) add(std::string(owner_) + " has both \"value\" and \"value_base64\"");
+    return as_text || as_base64;
+  }
   bool next_is_seen() { return (seen_ >> next_bit_++ & 1) != 0; }
   void missing(std::string_view name) {
     if (skipping_) return;

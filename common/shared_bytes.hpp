@@ -1,4 +1,5 @@
-// A command's bytes: shared, never changed. The log, the disk and each peer's message hold the same ones.
+// Bytes that are shared and never changed: a command, which the log, the disk and each peer's message hold; an
+// event, of which all get the same who watch.
 #pragma once
 
 #include <atomic>
@@ -9,27 +10,26 @@
 #include <string_view>
 #include <utility>
 
-namespace kv::raft {
+namespace kv {
 
-// A log has millions of them in memory, so the bytes, their length and the count of their owners are one block.
-// Owners may be on any thread. Null, which is not the same as no bytes, stands for the no-op at the start of a
-// term.
-class Payload {
+// There are millions of them in memory, so the bytes, their length and the count of their owners are one block.
+// Owners may be on any thread. Null is not the same as no bytes.
+class SharedBytes {
  public:
-  Payload() = default;
-  Payload(std::nullptr_t) {}
-  explicit Payload(std::string_view bytes) : block_(new (allocate(bytes.size())) Block{bytes.size()}) {
+  SharedBytes() = default;
+  SharedBytes(std::nullptr_t) {}
+  explicit SharedBytes(std::string_view bytes) : block_(new (allocate(bytes.size())) Block{bytes.size()}) {
     if (!bytes.empty()) std::memcpy(block_->bytes(), bytes.data(), bytes.size());
   }
-  Payload(const Payload& other) noexcept : block_(other.block_) {
+  SharedBytes(const SharedBytes& other) noexcept : block_(other.block_) {
     if (block_) block_->owners.fetch_add(1, std::memory_order_relaxed);
   }
-  Payload(Payload&& other) noexcept : block_(std::exchange(other.block_, nullptr)) {}
-  Payload& operator=(Payload other) noexcept {
+  SharedBytes(SharedBytes&& other) noexcept : block_(std::exchange(other.block_, nullptr)) {}
+  SharedBytes& operator=(SharedBytes other) noexcept {
     std::swap(block_, other.block_);
     return *this;
   }
-  ~Payload() {
+  ~SharedBytes() {
     if (!block_ || block_->owners.fetch_sub(1, std::memory_order_acq_rel) != 1) return;
     block_->~Block();
     ::operator delete(block_);
@@ -41,7 +41,7 @@ class Payload {
   std::size_t size() const { return block_ ? block_->size : 0; }
 
   // The same bytes; null is not the same as none.
-  friend bool operator==(const Payload& a, const Payload& b) {
+  friend bool operator==(const SharedBytes& a, const SharedBytes& b) {
     return a.block_ == b.block_ || (a && b && *a == *b);
   }
 
@@ -58,4 +58,4 @@ class Payload {
   Block* block_ = nullptr;
 };
 
-}  // namespace kv::raft
+}  // namespace kv

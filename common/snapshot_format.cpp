@@ -28,7 +28,7 @@ constexpr std::size_t totals_bytes = 4 * sizeof(std::uint64_t);
 constexpr std::size_t end_checksum_at = frame_bytes + totals_bytes;
 constexpr std::size_t end_bytes = end_checksum_at + sizeof(std::uint64_t);
 
-enum class RecordType : std::uint8_t { state = 1, item = 2, session = 3 };
+enum class RecordType : std::uint8_t { state = 1, item = 2, session = 3, deletions_floor = 4, deletion = 5 };
 
 constexpr std::size_t answer_bytes = 8 + 1 + 8;
 
@@ -298,12 +298,20 @@ RecordReader::Next read_session(Fields& in) {
     const std::uint64_t kind = in.number<std::uint8_t>();
     answer.number = in.number<std::uint64_t>();
     if (kind < static_cast<std::uint64_t>(Kind::written) ||
-        kind > static_cast<std::uint64_t>(Kind::session_expired)) {
+        kind > static_cast<std::uint64_t>(Kind::txn_too_large)) {
       return Problem{"an answer of the unknown kind " + std::to_string(kind) + ": written by a newer kvd"};
     }
     answer.kind = static_cast<Kind>(kind);
+    if (answer.kind == Kind::txn) answer.results = SharedBytes(in.string());
   }
   return session;
+}
+
+RecordReader::Next read_deletion(Fields& in) {
+  Deletion deletion;
+  deletion.ts = in.number<std::uint64_t>();
+  deletion.key = in.string();
+  return deletion;
 }
 
 RecordReader::Next read_record(Fields& in) {
@@ -315,6 +323,10 @@ RecordReader::Next read_record(Fields& in) {
       return read_item(in);
     case RecordType::session:
       return read_session(in);
+    case RecordType::deletions_floor:
+      return DeletionsFloor{in.number<std::uint64_t>()};
+    case RecordType::deletion:
+      return read_deletion(in);
   }
   return Problem{"a record of the unknown type " + std::to_string(type) + ": written by a newer kvd"};
 }
@@ -344,7 +356,19 @@ void append_record(std::string& out, const Session& session) {
     put<std::uint64_t>(out, answer.seq);
     put<std::uint8_t>(out, static_cast<std::uint64_t>(answer.kind));
     put<std::uint64_t>(out, answer.number);
+    if (answer.kind == Kind::txn) put_string(out, *answer.results);
   }
+}
+
+void append_record(std::string& out, const DeletionsFloor& floor) {
+  put_type(out, RecordType::deletions_floor);
+  put<std::uint64_t>(out, floor.position);
+}
+
+void append_record(std::string& out, const Deletion& deletion) {
+  put_type(out, RecordType::deletion);
+  put<std::uint64_t>(out, deletion.ts);
+  put_string(out, deletion.key);
 }
 
 RecordReader::Next RecordReader::next() {

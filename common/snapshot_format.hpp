@@ -15,11 +15,13 @@
 #include <variant>
 #include <vector>
 
+#include "common/shared_bytes.hpp"
+
 namespace kv::snapshot {
 
 inline constexpr std::uint32_t format_version = 1;
 inline constexpr std::size_t header_bytes = 64;
-inline constexpr std::size_t max_block_bytes = 4 << 20;  // of records
+inline constexpr std::size_t max_block_bytes = 16 << 20;  // of records
 
 // The position up to which the log is in the state, and the term of its entry there.
 struct Header {
@@ -124,12 +126,15 @@ enum class Kind : std::uint8_t {
   deleted_absent = 3,   // its ts: there was nothing to delete
   conflict = 4,         // the key's ts then; 0: absent
   session_expired = 5,  // 0
+  txn = 6,              // its ts; with the results, which mean nothing here
+  txn_too_large = 7,    // 0
 };
 
 struct Answer {
   std::uint64_t seq = 0;
   Kind kind = Kind::written;
   std::uint64_t number = 0;
+  SharedBytes results = {};
   bool operator==(const Answer&) const = default;
 };
 
@@ -141,15 +146,29 @@ struct Session {
   bool operator==(const Session&) const = default;
 };
 
+// Once, behind the sessions: deletions at or before this position are not remembered.
+struct DeletionsFloor {
+  std::uint64_t position = 0;
+  bool operator==(const DeletionsFloor&) const = default;
+};
+
+struct Deletion {
+  std::uint64_t ts = 0;
+  std::string_view key;
+  bool operator==(const Deletion&) const = default;
+};
+
 void append_record(std::string& out, const State& state);
 void append_record(std::string& out, const Item& item);
 void append_record(std::string& out, const Session& session);
+void append_record(std::string& out, const DeletionsFloor& floor);
+void append_record(std::string& out, const Deletion& deletion);
 
 // Takes a block's records apart. Borrows the bytes, and so does what it gives.
 class RecordReader {
  public:
   struct End {};
-  using Next = std::variant<Item, Session, State, End, Problem>;
+  using Next = std::variant<Item, Session, State, DeletionsFloor, Deletion, End, Problem>;
 
   explicit RecordReader(std::string_view records) : rest_(records) {}
 

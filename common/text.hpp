@@ -8,6 +8,8 @@
 #include <string>
 #include <string_view>
 
+#include "common/utf8.hpp"
+
 namespace kv {
 
 extern const char* const version;  // "1.0.0"
@@ -15,8 +17,6 @@ extern const char* const version;  // "1.0.0"
 // Control characters (C0, DEL, C1), backslashes and invalid UTF-8 as \n, \t, \\, \x1b, …: safe for a log line
 // and a terminal. At most `max_bytes` of the text are shown, then "…".
 std::string escape_control(std::string_view text, std::size_t max_bytes = 256);
-
-bool is_valid_utf8(std::string_view text);
 
 // "100ms", "5s", "2m", "1h": a whole number and a unit, nothing else.
 std::optional<std::chrono::milliseconds> parse_duration(std::string_view text);

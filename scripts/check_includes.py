@@ -27,12 +27,15 @@ HOST = r"(server|common)/.*"
 # besides the header of its own name; `pure`: nothing of IMPURE_HEADERS and IMPURE_NAMES.
 RULES = [
     # path                                      own                                                        pure
-    (r"server/raft/.*",                         r"server/raft/.*",                                         True),
+    (r"server/raft/.*",                         r"server/raft/.*|common/shared_bytes\.hpp",                 True),
     (r"server/command\..pp",                    r"",                                                       True),
     (r"server/item\..pp",                       r"",                                                       True),
+    (r"server/deletions\..pp",                  r"",                                                       True),
     (r"server/write_session\..pp",              r"common/snapshot_format\.hpp",                            True),
+    (r"server/outcome\..pp",                    r"(server/command|common/(overloaded|snapshot_format))\.hpp", True),
     (r"server/store(_\w+)?\..pp",
-     r"(server/(command|item|write_session|store(_\w+)?)|common/(overloaded|snapshot_format))\.hpp",        True),
+     r"(server/(command|deletions|item|outcome|write_session|store(_\w+)?)"
+     r"|common/(json_text|overloaded|snapshot_format))\.hpp",                                               True),
     (r"server/file\..pp",                       r"",                                                       False),
     (r"server/wal_format\..pp",                 r"server/(file|raft/types)\.hpp",                          True),
     (r"server/wal_names\..pp",                   r"",                                                       True),
@@ -41,15 +44,20 @@ RULES = [
     (r"server/snapshots\..pp",
      r"(server/(file|snapshot_task|raft/types)|common/overloaded)\.hpp",                                   True),
     # The replica, and its parts.
+    (r"server/client_answer\.hpp",              r"common/message\.hpp",                                    True),
+    (r"server/watches\..pp",                    r"(server/client_answer|common/message)\.hpp",             True),
     (r"server/(replica|roster|translate)(_\w+)?\..pp",
-     r"(server/(raft/\w+|snapshot_task|store|command|roster|translate|replica\w*)|common/(message|overloaded))\.hpp",    True),
+     r"(server/(raft/\w+|client_answer|snapshot_task|store|command|roster|translate|replica\w*|watches)"
+     r"|common/(message|overloaded))\.hpp",                                                                True),
     (r"server/recovery\..pp",                    r"server/(file|wal|snapshots|replica)\.hpp",               True),
     (r"server/dry_directory\..pp",               r"server/file\.hpp",                                       True),
     (r"server/inspect(_log)?\..pp",
      r"server/(command|dry_directory|file|inspect|inspect_log|raft/types|recovery|snapshots|wal|wal_format|wal_names)\.hpp",
                                                                                                            True),
     (r"server/.*",                              HOST,                                                      False),
-    (r"common/snapshot_format\..pp",            r"",                                                       True),
+    (r"common/snapshot_format\..pp",            r"common/shared_bytes\.hpp",                               True),
+    (r"common/json_text\..pp",                  r"common/utf8\.hpp",                                       True),
+    (r"common/shared_bytes\.hpp",               r"",                                                       True),
     (r"common/.*",                              r"common/.*",                                              False),
     (r"client/.*",                              r"(client|common)/.*",                                     False),
     (r"tests/.*",                               ANYTHING,                                                  False),

@@ -12,13 +12,15 @@ namespace {
 
 constexpr std::uint8_t version = 1;
 
-enum class Operation : std::uint8_t { put = 1, erase = 2, members = 3 };
+enum class Kind : std::uint8_t { put = 1, erase = 2, members = 3, txn = 4 };
 
 constexpr std::uint8_t has_if_ts = 1;
 constexpr std::uint8_t has_session = 2;
 
-// A string of no bytes takes this many; a member is four strings.
+// A string of no bytes takes four; a member is four strings.
 constexpr std::size_t smallest_member_bytes = 4 * sizeof(std::uint32_t);
+constexpr std::size_t smallest_condition_bytes = sizeof(std::uint32_t) + sizeof(std::uint64_t);
+constexpr std::size_t smallest_operation_bytes = 1 + sizeof(std::uint32_t);
 
 bool sorted(const Members& members) {
   const auto not_ascending = [](const Member& a, const Member& b) { return a.node >= b.node; };
@@ -31,7 +33,7 @@ class Encoder {
 
   void operator()(const Put& put) {
     bytes_.reserve(put.key.size() + put.value.size() + 128);
-    start(Operation::put);
+    start(Kind::put);
     byte(flags(put.if_ts, put.session));
     string(put.key);
     string(put.value);
@@ -39,15 +41,28 @@ class Encoder {
   }
 
   void operator()(const Delete& erase) {
-    start(Operation::erase);
+    start(Kind::erase);
     byte(flags(erase.if_ts, erase.session));
     string(erase.key);
     conditions(erase.if_ts, erase.session);
   }
 
+  void operator()(const Txn& txn) {
+    start(Kind::txn);
+    byte(flags(std::nullopt, txn.session));
+    number<std::uint32_t>(txn.conditions.size());
+    for (const Condition& condition : txn.conditions) {
+      string(condition.key);
+      number<std::uint64_t>(condition.ts);
+    }
+    operations(txn.then);
+    operations(txn.otherwise);
+    conditions(std::nullopt, txn.session);
+  }
+
   void operator()(const Members& members) {
     assert(sorted(members));
-    start(Operation::members);
+    start(Kind::members);
     string(members.cluster);
     number<std::uint32_t>(members.members.size());
     for (const Member& member : members.members) {
@@ -59,9 +74,18 @@ class Encoder {
   }
 
  private:
-  void start(Operation operation) {
+  void start(Kind kind) {
     byte(version);
-    byte(static_cast<std::uint8_t>(operation));
+    byte(static_cast<std::uint8_t>(kind));
+  }
+
+  void operations(const std::vector<Operation>& list) {
+    number<std::uint32_t>(list.size());
+    for (const Operation& operation : list) {
+      byte(static_cast<std::uint8_t>(operation.what));
+      string(operation.key);
+      if (operation.what == Operation::What::put) string(operation.value);
+    }
   }
 
   static std::uint8_t flags(const std::optional<std::uint64_t>& if_ts, const std::optional<Session>& session) {
@@ -169,6 +193,39 @@ std::optional<Command> decode_delete(Decoder& in) {
   return erase;
 }
 
+// False: more than there can be, or of an unknown kind.
+bool decode_operations(Decoder& in, std::vector<Operation>& list) {
+  const std::uint64_t count = in.number<std::uint32_t>();
+  // Before anything is made for them: so many would not fit into what is left.
+  if (count > in.remaining() / smallest_operation_bytes) return false;
+  list.reserve(count);
+  for (std::uint64_t i = 0; i < count && in.ok(); ++i) {
+    Operation& operation = list.emplace_back();
+    operation.what = static_cast<Operation::What>(in.byte());
+    if (operation.what < Operation::What::put || operation.what > Operation::What::get) return false;
+    operation.key = in.string();
+    if (operation.what == Operation::What::put) operation.value = in.string();
+  }
+  return true;
+}
+
+std::optional<Command> decode_txn(Decoder& in) {
+  const std::uint8_t flags = in.byte();
+  if (flags & ~has_session) return std::nullopt;
+  Txn txn;
+  const std::uint64_t count = in.number<std::uint32_t>();
+  if (count > in.remaining() / smallest_condition_bytes) return std::nullopt;
+  txn.conditions.reserve(count);
+  for (std::uint64_t i = 0; i < count && in.ok(); ++i) {
+    Condition& condition = txn.conditions.emplace_back();
+    condition.key = in.string();
+    condition.ts = in.number<std::uint64_t>();
+  }
+  if (!decode_operations(in, txn.then) || !decode_operations(in, txn.otherwise)) return std::nullopt;
+  txn.session = decode_conditions(in, flags).session;
+  return txn;
+}
+
 std::optional<Command> decode_members(Decoder& in) {
   Members members;
   members.cluster = in.string();
@@ -187,13 +244,15 @@ std::optional<Command> decode_members(Decoder& in) {
   return members;
 }
 
-std::optional<Command> decode_operation(Decoder& in) {
-  switch (static_cast<Operation>(in.byte())) {
-    case Operation::put:
+std::optional<Command> decode_kind(Decoder& in) {
+  switch (static_cast<Kind>(in.byte())) {
+    case Kind::put:
       return decode_put(in);
-    case Operation::erase:
+    case Kind::erase:
       return decode_delete(in);
-    case Operation::members:
+    case Kind::txn:
+      return decode_txn(in);
+    case Kind::members:
       return decode_members(in);
   }
   return std::nullopt;
@@ -210,7 +269,7 @@ std::string encode(const Command& command) {
 std::optional<Command> decode(std::string_view bytes) {
   Decoder in(bytes);
   if (in.byte() != version) return std::nullopt;
-  std::optional<Command> command = decode_operation(in);
+  std::optional<Command> command = decode_kind(in);
   if (!in.done()) return std::nullopt;
   return command;
 }

@@ -36,6 +36,30 @@ struct Delete {
   bool operator==(const Delete&) const = default;
 };
 
+// What a transaction does at one position, or does not.
+struct Operation {
+  enum class What : std::uint8_t { put = 1, erase = 2, get = 3 };
+  What what = What::get;
+  std::string key;
+  std::string value;  // of a put; else empty
+  bool operator==(const Operation&) const = default;
+};
+
+struct Condition {
+  std::string key;
+  std::uint64_t ts = 0;  // 0: absent
+  bool operator==(const Condition&) const = default;
+};
+
+// Does `then` if all conditions hold, `otherwise` if not.
+struct Txn {
+  std::vector<Condition> conditions;
+  std::vector<Operation> then;
+  std::vector<Operation> otherwise;
+  std::optional<Session> session;
+  bool operator==(const Txn&) const = default;
+};
+
 struct Member {
   std::string node;
   std::string identity;
@@ -51,7 +75,7 @@ struct Members {
   bool operator==(const Members&) const = default;
 };
 
-using Command = std::variant<Put, Delete, Members>;
+using Command = std::variant<Put, Delete, Txn, Members>;
 
 std::string encode(const Command& command);
 // nullopt: not a command of a version that this program knows.

@@ -77,7 +77,7 @@ class Engine {
   bool poked_ = false;
   bool stopped_ = false;
   bool has_room_ = true;
-  bool told_room_;  // the disk thread's: what it has said last
+  bool told_room_;                                    // the disk thread's: what it has said last
   std::shared_ptr<const raft::Write> waiting_write_;  // for room on the disk
   std::uint64_t ticks_without_room_ = 0;
   // Last: joined before what they use goes away.

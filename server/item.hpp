@@ -83,6 +83,7 @@ class ItemMap {
 
   const_iterator begin() const { return const_iterator(set_.begin()); }
   const_iterator end() const { return const_iterator(set_.end()); }
+  const_iterator lower_bound(std::string_view key) const { return const_iterator(set_.lower_bound(key)); }
   const_iterator upper_bound(std::string_view key) const { return const_iterator(set_.upper_bound(key)); }
   void erase(const_iterator first, const_iterator last) { set_.erase(first.slot_, last.slot_); }
   void clear() { set_.clear(); }

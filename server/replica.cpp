@@ -89,7 +89,9 @@ Replica::Replica(ReplicaConfig config, ReplicaRestored restored)
       next_number_((config_.seed >> 12) + 1),
       applied_(restored.stored.index),
       applied_term_(restored.stored.term),
-      snapshot_(restored.stored) {
+      snapshot_(restored.stored),
+      watches_(config_.self.node, config_.watch_limits) {
+  watches_.reset(applied_.value, effects_.answers);
   if (store_->members()) {
     roster_.bind(*store_->members());
   } else {
@@ -165,7 +167,15 @@ void Replica::request(ClientId client, message::Request request) {
   } else if (auto* del = std::get_if<message::Delete>(&request.body)) {
     write(client, request, std::move(*del));
   } else if (auto* asked = std::get_if<message::Get>(&request.body)) {
-    get(client, request, std::move(*asked));
+    read(client, request, std::move(*asked));
+  } else if (auto* listed = std::get_if<message::List>(&request.body)) {
+    read(client, request, std::move(*listed));
+  } else if (auto* txn = std::get_if<message::Txn>(&request.body)) {
+    write(client, request, std::move(*txn));
+  } else if (const auto* watched = std::get_if<message::Watch>(&request.body)) {
+    watch(client, request, *watched);
+  } else if (const auto* cancelled = std::get_if<message::Cancel>(&request.body)) {
+    cancel(client, request, *cancelled);
   } else if (const auto* wanted = std::get_if<message::Backup>(&request.body)) {
     backup(client, request, *wanted);
   } else {
@@ -177,9 +187,11 @@ void Replica::client_gone(ClientId client) {
   const auto found = clients_.find(client);
   if (found != clients_.end()) {
     for (const ParkKey& key : found->second.parked) parked_.erase(key);
+    for (const std::uint64_t number : found->second.newer) forget_newer(number);
     if (found->second.backup) want(snapshot_task::Release{{"", client}});
     clients_.erase(found);
   }
+  watches_.client_gone(client);
   std::erase_if(waiting_backups_, [&](const WaitingBackup& waiting) { return waiting.client == client; });
   std::erase_if(waiting_inits_, [&](const WaitingInit& waiting) { return waiting.client == client; });
   for (auto* reads : {&unplaced_, &asked_raft_, &asked_leader_}) {
@@ -242,6 +254,10 @@ void Replica::stop() {
   });
   for (const auto& [key, read] : parked_) refuse(read.client, read.id, message::Code::shutting_down, text);
   parked_.clear();
+  for (const auto& [number, read] : newer_) refuse(read.client, read.id, message::Code::shutting_down, text);
+  newer_.clear();
+  newer_by_key_.clear();
+  watches_.stop(effects_.answers);
   for (const WaitingInit& waiting : waiting_inits_) {
     refuse(waiting.client, waiting.id, message::Code::shutting_down, text);
   }
@@ -250,7 +266,10 @@ void Replica::stop() {
     refuse(waiting.client, waiting.id, message::Code::shutting_down, text);
   }
   waiting_backups_.clear();
-  for (auto& [id, client] : clients_) client.parked.clear();
+  for (auto& [id, client] : clients_) {
+    client.parked.clear();
+    client.newer.clear();
+  }
   keep_preferred_leader();
 }
 
@@ -290,6 +309,7 @@ Effects Replica::take_effects() {
     absorb(std::move(output));
     apply_due();
   }
+  watches_.turn(effects_.answers);
   keep_saving();
   pending_answer_bytes_ = 0;
   return std::exchange(effects_, {});
@@ -379,6 +399,7 @@ void Replica::apply(const raft::Entry& entry) {
   if (entry.command) {
     const command::Command command = decode_entry(entry);
     const Applied applied = store_->apply(entry.index.value, command);
+    note_changes(entry.index.value, applied.changes);
     settle_writes(entry, &command, &applied.outcome);
   } else {
     settle_writes(entry, nullptr, nullptr);
@@ -449,6 +470,7 @@ message::StatusOk Replica::status() const {
   status.full = !may_add() || (config_.quota != 0 && store_->bytes() >= config_.quota);
   status.digest = hexadecimal(store_->content_digest());
   status.waiting = waiting_reads();
+  status.watching = watches_.size();
   for (const std::string& name : roster_.names()) {
     const raft::Progress* progress = raft_.progress_of(raft::NodeId(name));
     if (progress) status.peers.push_back({name, progress->match.value, progress->ticks_since_contact * tick_ms});

@@ -9,7 +9,8 @@
 // then, once a turn of the loop:  Effects effects = replica.take_effects();
 //
 // Files: replica.cpp inputs, effects and applying; replica_writes.cpp and replica_reads.cpp what clients ask;
-// replica_snapshots.cpp snapshots and backups; replica_members.cpp who belongs to the cluster and who leads it.
+// replica_watches.cpp who is told of changes; replica_snapshots.cpp snapshots and backups; replica_members.cpp who
+// belongs to the cluster and who leads it.
 #pragma once
 
 #include <cstdint>
@@ -25,19 +26,18 @@
 #include <vector>
 
 #include "common/message.hpp"
+#include "server/client_answer.hpp"
 #include "server/command.hpp"
 #include "server/raft/raft.hpp"
 #include "server/roster.hpp"
 #include "server/snapshot_task.hpp"
 #include "server/store.hpp"
 #include "server/translate.hpp"
+#include "server/watches.hpp"
 
 namespace kv {
 
 inline constexpr std::uint64_t tick_ms = 10;
-
-// A client connection, by a number of the host's that is never used again.
-using ClientId = std::uint64_t;
 
 struct PeerMessage {
   raft::NodeId peer;  // to whom, or from whom
@@ -47,11 +47,6 @@ struct PeerMessage {
 // Whether it answers one of the receiver's, which dialled the connection it comes by; the others ask something of
 // it.
 bool is_answer(const PeerMessage& message);
-
-struct ClientAnswer {
-  ClientId client = 0;
-  message::Answer answer;
-};
 
 // Something that an operator should know.
 struct Notice {
@@ -98,6 +93,7 @@ struct ReplicaConfig {
   std::uint64_t quota = 0;                      // the most bytes of keys and values; 0: no limit
   std::uint64_t seed = 0;
   ReplicaLimits limits;
+  WatchLimits watch_limits;
   raft::Limits raft_limits;
   // Of write sessions' answers; part of the replicated state's meaning, so the same on all servers of a cluster.
   std::size_t sessions_kept = kv::sessions_kept;
@@ -128,6 +124,8 @@ class Replica {
   // Answered in some later Effects: exactly one final answer, unless the client is gone before.
   void request(ClientId client, message::Request request);
   void client_gone(ClientId client);
+  // Whether a client takes what it is sent: watches of one that does not wait.
+  void client_has_room(ClientId client, bool has_room) { watches_.client_has_room(client, has_room); }
   // From a peer that passed the roster's check, with its identity. False: it would not pass it any more, and
   // nothing has changed; its connection is to be closed.
   bool receive(PeerMessage message, const std::string& identity);
@@ -159,8 +157,8 @@ class Replica {
   // Bytes of the values in answers that take_effects() would hand out: a session stops decoding requests
   // when there are many.
   std::size_t pending_answer_bytes() const { return pending_answer_bytes_; }
-  // More reads are due than one turn should answer: take effects again soon.
-  bool has_more() const { return !parked_.empty() && parked_.begin()->first.first <= applied_.value; }
+  // More reads or events are due than one turn should answer: take effects again soon.
+  bool has_more() const { return reads_are_due() || watches_.has_more(); }
 
  private:
   // Where an answer goes: a client of this server, or a peer that forwarded for its own.
@@ -216,12 +214,15 @@ class Replica {
     std::uint64_t deadline = 0;
     OpenBytes open;
   };
-  // A read that waits until `applied` reaches a position.
+  // A read that waits until `applied` reaches a position, or for a newer version of its key.
   struct ParkedRead {
     ClientId client = 0;
     std::uint64_t id = 0;
-    message::Get get;
+    std::variant<message::Get, message::List> asked;
     std::uint64_t deadline = 0;
+    bool is_told = false;  // WAIT_FOR_RESPONSE
+
+    const message::Get* get() const { return std::get_if<message::Get>(&asked); }
   };
   using ParkKey = std::pair<std::uint64_t, std::uint64_t>;  // position, number
   // A linearizable read, or a peer's question for one, whose position is not known yet.
@@ -238,6 +239,7 @@ class Replica {
   struct Client {
     std::uint64_t last_routed = 0;  // order of the last write that left the queue
     std::set<ParkKey> parked;
+    std::set<std::uint64_t> newer;         // numbers of its reads in newer_
     std::optional<raft::Position> backup;  // the snapshot that it reads
     std::size_t backup_parts = 0;          // of it, on their way from the disk
   };
@@ -306,7 +308,8 @@ class Replica {
   void expire_writes();
 
   bool may_add() const;
-  std::uint64_t growth_of(const message::Put& put) const;
+  std::uint64_t growth_of(std::string_view key, std::size_t value_bytes) const;
+  std::uint64_t growth_of(const WriteBody& body) const;
   void look_at_room();
 
   // replica_snapshots.cpp
@@ -332,10 +335,27 @@ class Replica {
   void serve_backups();
   void expire_backups();
 
+  // replica_watches.cpp
+  void watch(ClientId client, message::Request& request, const message::Watch& asked);
+  void cancel(ClientId client, message::Request& request, const message::Cancel& asked);
+  void note_changes(std::uint64_t position, const std::vector<Change>& changes);
+
   // replica_reads.cpp
-  void get(ClientId client, message::Request& request, message::Get get);
-  void get_session(ParkedRead read);
-  void answer_get(const ParkedRead& read);
+  template <class Asked>
+  void read(ClientId client, message::Request& request, Asked asked);
+  void read_session(ParkedRead read, std::uint64_t ts);
+  void answer_read(ParkedRead read);
+  void answer_get(const ParkedRead& read, const message::Get& get);
+  void answer_list(const ParkedRead& read, const message::List& list);
+  void tell_of_wait(ParkedRead& read, std::uint64_t ts);
+  bool is_newer(const message::Get& get) const;
+  void wait_for_newer(ParkedRead read);
+  void wake_newer(std::string_view key);
+  void wake_all_newer();
+  void park_newer(std::map<std::uint64_t, ParkedRead>::node_type read);
+  void forget_newer(std::uint64_t number);
+  void fail_newer(const ParkedRead& read);
+  bool reads_are_due() const { return !parked_.empty() && parked_.begin()->first.first <= applied_.value; }
   bool refuse_if_too_many(const ParkedRead& read);
   void park(std::uint64_t position, ParkedRead read);
   void wake_reads();
@@ -396,6 +416,8 @@ class Replica {
 
   // Reads.
   std::map<ParkKey, ParkedRead> parked_;
+  std::map<std::uint64_t, ParkedRead> newer_;  // those that wait for a newer version, by number
+  std::unordered_multimap<std::string, std::uint64_t> newer_by_key_;
   std::map<std::uint64_t, UnplacedRead> unplaced_;      // by number; not asked about yet
   std::map<std::uint64_t, UnplacedRead> asked_raft_;    // by number: raft's read id
   std::map<std::uint64_t, UnplacedRead> asked_leader_;  // the batch of question_
@@ -409,6 +431,7 @@ class Replica {
 
   std::vector<WaitingInit> waiting_inits_;
   std::unordered_map<ClientId, Client> clients_;
+  Watches watches_;
 
   raft::NodeId known_leader_;  // now; empty: nobody
 

@@ -3,6 +3,7 @@
 // A linearizable read first needs a position (dissertation §6.4): the leader's own from the core, another
 // server's from the leader, one question for all that gathered meanwhile. From then on it is a read that
 // waits for a position, like every other.
+#include <algorithm>
 #include <iterator>
 #include <utility>
 
@@ -13,18 +14,22 @@ namespace {
 
 constexpr std::size_t answer_bytes_a_turn = 1 << 20;
 constexpr std::size_t bytes_of_an_answer = 128;  // beside key and value
+// Of a LIST_OK's items: so that it fits into a client's frame.
+constexpr std::size_t max_list_bytes = (4 << 20) - 1024;
 
 }  // namespace
 
-void Replica::get(ClientId client, message::Request& request, message::Get get) {
-  const message::Consistency consistency = get.consistency;
-  ParkedRead read{client, request.id, std::move(get), deadline_of(request.timeout_ms)};
+template <class Asked>
+void Replica::read(ClientId client, message::Request& request, Asked asked) {
+  const message::Consistency consistency = asked.consistency;
+  const std::uint64_t ts = asked.ts;
+  ParkedRead read{client, request.id, std::move(asked), deadline_of(request.timeout_ms)};
   switch (consistency) {
     case message::Consistency::local:
-      answer_get(read);
+      answer_read(std::move(read));
       return;
     case message::Consistency::session:
-      get_session(std::move(read));
+      read_session(std::move(read), ts);
       return;
     case message::Consistency::linearizable:
       break;
@@ -35,14 +40,16 @@ void Replica::get(ClientId client, message::Request& request, message::Get get) 
   unplaced_.emplace(next_number_++, UnplacedRead{std::move(read), deadline});
 }
 
-void Replica::get_session(ParkedRead read) {
-  const std::uint64_t ts = read.get.ts;
+template void Replica::read(ClientId client, message::Request& request, message::Get asked);
+template void Replica::read(ClientId client, message::Request& request, message::List asked);
+
+void Replica::read_session(ParkedRead read, std::uint64_t ts) {
   if (ts <= applied_.value) {
-    answer_get(read);
+    answer_read(std::move(read));
     return;
   }
   if (refuse_if_too_many(read)) return;
-  answer(read.client, read.id, message::WaitForResponse{read.get.key, ts, applied_.value, config_.self.node});
+  tell_of_wait(read, ts);
   park(ts, std::move(read));
 }
 
@@ -53,19 +60,98 @@ bool Replica::refuse_if_too_many(const ParkedRead& read) {
   return true;
 }
 
-void Replica::answer_get(const ParkedRead& read) {
+// Once, whatever it waits for afterwards.
+void Replica::tell_of_wait(ParkedRead& read, std::uint64_t ts) {
+  if (std::exchange(read.is_told, true)) return;
+  const message::Get* get = read.get();
+  answer(read.client, read.id,
+         message::WaitForResponse{get ? get->key : std::string(), ts, applied_.value, config_.self.node});
+}
+
+void Replica::answer_read(ParkedRead read) {
+  if (const auto* list = std::get_if<message::List>(&read.asked)) {
+    answer_list(read, *list);
+  } else if (const message::Get& get = *read.get(); get.newer_than && !is_newer(get)) {
+    wait_for_newer(std::move(read));
+  } else {
+    answer_get(read, get);
+  }
+}
+
+void Replica::answer_get(const ParkedRead& read, const message::Get& get) {
   message::GetOk ok;
-  ok.key = read.get.key;
+  ok.key = get.key;
   ok.applied = applied_.value;
   ok.node = config_.self.node;
-  pending_answer_bytes_ += read.get.key.size() + bytes_of_an_answer;
-  if (const Item* item = store_->find(read.get.key)) {
+  pending_answer_bytes_ += get.key.size() + bytes_of_an_answer;
+  if (const Item* item = store_->find(get.key)) {
     ok.value = item->value();
     ok.ts = item->ts();
     pending_answer_bytes_ += item->value().size();
+  } else if (get.newer_than) {
+    ok.ts = store_->deleted_at(get.key);
   }
   answer(read.client, read.id, std::move(ok));
 }
+
+void Replica::answer_list(const ParkedRead& read, const message::List& list) {
+  const std::uint64_t limit = std::min(list.limit.value_or(max_list_items), max_list_items);
+  const Store::Page page = store_->list(list.prefix, list.after, limit, max_list_bytes, list.keys_only);
+  message::ListOk ok{{}, page.more, applied_.value, config_.self.node};
+  ok.items.reserve(page.items.size());
+  for (const Item* item : page.items) {
+    ok.items.push_back({std::string(item->key()),
+                        list.keys_only ? std::nullopt : std::optional<std::string>(item->value()), item->ts()});
+  }
+  pending_answer_bytes_ += page.bytes + bytes_of_an_answer;
+  answer(read.client, read.id, std::move(ok));
+}
+
+// ---- A key's next version
+
+// Whether there is a version with a greater ts, a deletion included; or it is not known any more whether there was.
+bool Replica::is_newer(const message::Get& get) const {
+  const std::uint64_t than = *get.newer_than;
+  if (const Item* item = store_->find(get.key)) return item->ts() > than;
+  return store_->deleted_at(get.key) > than || than < store_->deletions_floor();
+}
+
+void Replica::wait_for_newer(ParkedRead read) {
+  if (refuse_if_too_many(read)) return;
+  tell_of_wait(read, *read.get()->newer_than);
+  const std::uint64_t number = next_number_++;
+  expect(read.deadline);
+  clients_[read.client].newer.insert(number);
+  newer_by_key_.emplace(read.get()->key, number);
+  newer_.emplace(number, std::move(read));
+}
+
+// They are answered with the other reads that are due; what one command wakes may be more than one turn's.
+void Replica::wake_newer(std::string_view key) {
+  const auto [first, last] = newer_by_key_.equal_range(std::string(key));
+  for (auto item = first; item != last; ++item) park_newer(newer_.extract(item->second));
+  newer_by_key_.erase(first, last);
+}
+
+// What became of their keys meanwhile has to be looked at anew.
+void Replica::wake_all_newer() {
+  newer_by_key_.clear();
+  while (!newer_.empty()) park_newer(newer_.extract(newer_.begin()));
+}
+
+void Replica::park_newer(std::map<std::uint64_t, ParkedRead>::node_type read) {
+  clients_[read.mapped().client].newer.erase(read.key());
+  park(store_->position(), std::move(read.mapped()));
+}
+
+void Replica::forget_newer(std::uint64_t number) {
+  const auto found = newer_.find(number);
+  const auto [first, last] = newer_by_key_.equal_range(found->second.get()->key);
+  newer_by_key_.erase(std::find_if(first, last, [&](const auto& item) { return item.second == number; }));
+  newer_.erase(found);
+}
+
+// ---- Waiting for a position
 
 void Replica::park(std::uint64_t position, ParkedRead read) {
   const ParkKey key{position, next_number_++};
@@ -76,10 +162,10 @@ void Replica::park(std::uint64_t position, ParkedRead read) {
 
 void Replica::wake_reads() {
   // What is due beyond this waits for the next turn: one write may wake more than should be in memory at once.
-  while (has_more() && pending_answer_bytes_ < answer_bytes_a_turn) {
-    const auto node = parked_.extract(parked_.begin());
+  while (reads_are_due() && pending_answer_bytes_ < answer_bytes_a_turn) {
+    auto node = parked_.extract(parked_.begin());
     clients_[node.mapped().client].parked.erase(node.key());
-    answer_get(node.mapped());
+    answer_read(std::move(node.mapped()));
   }
 }
 
@@ -135,6 +221,23 @@ void Replica::drop_read(std::uint64_t number) {
   if (auto node = asked_raft_.extract(number)) unplaced_.insert(std::move(node));
 }
 
+void Replica::fail_newer(const ParkedRead& read) {
+  const message::Get& get = *read.get();
+  const Item* item = store_->find(get.key);
+  const std::uint64_t current = item ? item->ts() : store_->deleted_at(get.key);
+  const std::string of_key = item           ? "the key's ts is " + std::to_string(current)
+                             : current != 0 ? "the key was deleted at " + std::to_string(current)
+                                            : std::string("the key is absent");
+  message::Error error =
+      message::make_error(message::Code::timeout, "no version newer than " + std::to_string(*get.newer_than) +
+                                                      " came in time: " + of_key + " on " + config_.self.node +
+                                                      ", which has applied " + std::to_string(applied_.value));
+  error.applied = applied_.value;
+  error.ts = current;
+  error.leader = raft_.leader().name;
+  answer(read.client, read.id, std::move(error));
+}
+
 void Replica::fail_read(const ParkedRead& read, std::uint64_t position) {
   const std::string leader = raft_.leader().name;
   message::Error error;
@@ -165,6 +268,17 @@ void Replica::expire_reads() {
     }
     it = next;
   }
+  for (auto it = newer_.begin(); it != newer_.end();) {
+    const auto next = std::next(it);
+    if (it->second.deadline > now_) {
+      expect(it->second.deadline);
+    } else {
+      fail_newer(it->second);
+      clients_[it->second.client].newer.erase(it->first);
+      forget_newer(it->first);
+    }
+    it = next;
+  }
   for (auto* reads : {&unplaced_, &asked_raft_, &asked_leader_}) {
     std::erase_if(*reads, [this](const auto& item) {
       const UnplacedRead& unplaced = item.second;
@@ -180,7 +294,7 @@ void Replica::expire_reads() {
 }
 
 std::size_t Replica::waiting_reads() const {
-  return parked_.size() + unplaced_.size() + asked_raft_.size() + asked_leader_.size();
+  return parked_.size() + newer_.size() + unplaced_.size() + asked_raft_.size() + asked_leader_.size();
 }
 
 }  // namespace kv

@@ -275,6 +275,8 @@ void Replica::install(raft::Position position, std::unique_ptr<Store> store) {
   applied_ = position.index;
   applied_term_ = position.term;
   log_bytes_since_snapshot_ = 0;
+  watches_.reset(position.index.value, effects_.answers);
+  wake_all_newer();
   while (!proposed_.empty() && proposed_.begin()->first.first <= position.index) {
     const auto node = proposed_.extract(proposed_.begin());
     fail_write(

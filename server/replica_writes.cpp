@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "common/overloaded.hpp"
 #include "server/raft/invariant.hpp"
 #include "server/replica.hpp"
 
@@ -19,13 +20,29 @@ const std::string& key_of(const command::Command& command) {
   return del ? del->key : none;
 }
 
-using WriteAnswer = std::variant<message::PutOk, message::DeleteOk, message::Error>;
+using WriteAnswer = std::variant<message::PutOk, message::DeleteOk, message::TxnOk, message::Error>;
+
+message::TxnOk to_message(const TxnDone& done) {
+  message::TxnOk ok{done.ts, done.succeeded, {}};
+  ok.results.reserve(done.results.size());
+  for (const TxnResult& result : done.results) {
+    ok.results.push_back({to_wire(result.what), result.key, result.value, result.ts, result.found});
+  }
+  return ok;
+}
 
 WriteAnswer answer_of(const command::Command& command, const Outcome& outcome) {
   const std::string& key = key_of(command);
   if (const auto* written = std::get_if<Written>(&outcome)) return message::PutOk{key, written->ts};
   if (const auto* deleted = std::get_if<Deleted>(&outcome))
     return message::DeleteOk{key, deleted->ts, deleted->found};
+  if (const auto* done = std::get_if<TxnDone>(&outcome)) return to_message(*done);
+  if (std::holds_alternative<TxnTooLarge>(outcome)) {
+    return message::make_error(
+        message::Code::too_large,
+        "the answer to this TXN would be longer than a frame of 4 MiB, so nothing of it was done: "
+        "GET less in it");
+  }
   if (const auto* conflict = std::get_if<Conflict>(&outcome)) {
     auto error = message::make_error(
         message::Code::conflict,
@@ -39,6 +56,16 @@ WriteAnswer answer_of(const command::Command& command, const Outcome& outcome) {
       message::Code::session_expired,
       "the cluster no longer remembers this session's answers: begin a new session, after reading "
       "whether the write was done");
+}
+
+// Whether it takes room on a disk that is full. What overwrites does too.
+bool adds(const WriteBody& body) {
+  if (std::holds_alternative<message::Put>(body)) return true;
+  const auto* txn = std::get_if<message::Txn>(&body);
+  if (!txn) return false;
+  const auto puts = [](const message::TxnOperation& operation) { return operation.op == message::Operation::put; };
+  return std::any_of(txn->then.begin(), txn->then.end(), puts) ||
+         std::any_of(txn->otherwise.begin(), txn->otherwise.end(), puts);
 }
 
 }  // namespace
@@ -64,11 +91,26 @@ bool Replica::may_add() const {
   return disk_has_room_ && (majority_has_room_ || !raft_.leads());
 }
 
-std::uint64_t Replica::growth_of(const message::Put& put) const {
-  const std::uint64_t after = put.key.size() + put.value.size();
-  const Item* item = store_->find(put.key);
+std::uint64_t Replica::growth_of(std::string_view key, std::size_t value_bytes) const {
+  const std::uint64_t after = key.size() + value_bytes;
+  const Item* item = store_->find(key);
   const std::uint64_t before = item ? item->key().size() + item->value().size() : 0;
   return after > before ? after - before : 0;
+}
+
+// At most: which side of a TXN is done is not known yet.
+std::uint64_t Replica::growth_of(const WriteBody& body) const {
+  if (const auto* put = std::get_if<message::Put>(&body)) return growth_of(put->key, put->value.size());
+  const auto* txn = std::get_if<message::Txn>(&body);
+  if (!txn) return 0;
+  const auto growth_of_all = [this](const std::vector<message::TxnOperation>& operations) {
+    std::uint64_t growth = 0;
+    for (const message::TxnOperation& operation : operations) {
+      if (operation.op == message::Operation::put) growth += growth_of(operation.key, operation.value->size());
+    }
+    return growth;
+  };
+  return std::max(growth_of_all(txn->then), growth_of_all(txn->otherwise));
 }
 
 // Every tick: who has room, and whether the quota is near.
@@ -121,12 +163,9 @@ void Replica::receive_forward(const raft::NodeId& from, message::Forward& forwar
     unplaced_.emplace(next_number_++, UnplacedRead{origin, deadline});
     return;
   }
-  WriteBody body;
-  if (auto* put = std::get_if<message::Put>(&forward.request)) {
-    body = std::move(*put);
-  } else {
-    body = std::move(std::get<message::Delete>(forward.request));
-  }
+  WriteBody body = std::visit(Overloaded{[](message::ReadIndex&) -> WriteBody { return {}; },  // which it is not
+                                         [](auto& write) -> WriteBody { return std::move(write); }},
+                              forward.request);
   if (!has_room_for(body)) {
     fail_write(origin, message::Code::overloaded, config_.self.node + " has too many writes under way: try again");
     return;
@@ -161,9 +200,8 @@ void Replica::propose_queued() {
   std::vector<QueuedWrite> taken;
   std::vector<OpenBytes> growths;
   for (QueuedWrite& queued : queued_) {
-    const auto* put = std::get_if<message::Put>(&queued.body);
-    const std::uint64_t growth = put ? growth_of(*put) : 0;
-    if (put && !may_add()) {
+    const std::uint64_t growth = growth_of(queued.body);
+    if (adds(queued.body) && !may_add()) {
       fail_write(queued.origin, message::Code::no_space,
                  (disk_has_room_ ? std::string("the disks of a majority of the servers are full")
                                  : "the disk of the leader, " + config_.self.node + ", is full") +
@@ -284,6 +322,8 @@ void Replica::receive_forward_ok(const raft::NodeId& from, message::ForwardOk& a
     answer(write.origin.client, write.origin.id, std::move(*put_ok));
   } else if (auto* delete_ok = std::get_if<message::DeleteOk>(&answer_ok.answer)) {
     answer(write.origin.client, write.origin.id, std::move(*delete_ok));
+  } else if (auto* txn_ok = std::get_if<message::TxnOk>(&answer_ok.answer)) {
+    answer(write.origin.client, write.origin.id, std::move(*txn_ok));
   } else if (error) {
     answer(write.origin.client, write.origin.id, *error);
   } else {

@@ -23,6 +23,15 @@ std::string number(std::uint64_t value) {
   return std::to_string(value);
 }
 
+std::string describe(const message::Txn& txn) {
+  return "TXN of " + number(txn.conditions.size()) + " conditions, " + number(txn.then.size()) + " or " +
+         number(txn.otherwise.size()) + " operations";
+}
+
+std::string describe(const message::Event& event) {
+  return "EVENT " + std::string(name_of(event.op)) + " " + quoted(event.key) + ", ts " + number(event.ts);
+}
+
 std::string describe(const message::Request& request, const Replica& replica) {
   return std::visit(Overloaded{[](const message::Init& m) { return "INIT from " + escape_control(m.client, 64); },
                                [](const message::Put& m) {
@@ -33,6 +42,17 @@ std::string describe(const message::Request& request, const Replica& replica) {
                                  return "GET " + quoted(m.key) + ", " + std::string(name_of(m.consistency)) +
                                         ": the client's ts " + number(m.ts) + ", ours " + number(replica.applied());
                                },
+                               [&](const message::List& m) {
+                                 return "LIST " + quoted(m.prefix) + " after " + quoted(m.after) + ", " +
+                                        std::string(name_of(m.consistency)) + ": the client's ts " + number(m.ts) +
+                                        ", ours " + number(replica.applied());
+                               },
+                               [](const message::Txn& m) { return describe(m); },
+                               [](const message::Watch& m) {
+                                 return "WATCH " + (m.key ? quoted(*m.key) : quoted(m.prefix.value_or("")) + "…") +
+                                        (m.from_ts ? " from " + number(*m.from_ts) : std::string());
+                               },
+                               [](const message::Cancel& m) { return "CANCEL of " + number(m.watch); },
                                [](const message::Status&) { return std::string("STATUS"); },
                                [](const message::Backup& m) {
                                  return m.snapshot == 0
@@ -56,6 +76,17 @@ std::string describe(const message::Answer& answer) {
             return "WAIT_FOR_RESPONSE " + quoted(m.key) + ": applied " + number(m.applied) + ", asked for " +
                    number(m.ts);
           },
+          [](const message::ListOk& m) {
+            return "LIST_OK, " + number(m.items.size()) + " items" + (m.more ? " and more" : "") + ", applied " +
+                   number(m.applied);
+          },
+          [](const message::TxnOk& m) {
+            return "TXN_OK, " + std::string(m.succeeded ? "then" : "else") + ", ts " + number(m.ts);
+          },
+          [](const message::WatchOk& m) { return "WATCH_OK, applied " + number(m.applied); },
+          [](const message::Event& m) { return describe(m); },
+          [](const message::SharedEvent& m) { return describe(m.once->event); },
+          [](const message::CancelOk& m) { return "CANCEL_OK of " + number(m.watch); },
           [](const message::StatusOk&) { return std::string("STATUS_OK"); },
           [](const message::BackupOk& m) {
             return "BACKUP_OK of " + number(m.snapshot) + ", " + number(m.bytes.size()) + " bytes from " +
@@ -95,6 +126,7 @@ std::string describe(const PeerMessage& message) {
                    return std::visit(
                        Overloaded{[](const message::Put& put) { return "FORWARD PUT " + quoted(put.key); },
                                   [](const message::Delete& del) { return "FORWARD DELETE " + quoted(del.key); },
+                                  [](const message::Txn& txn) { return "FORWARD " + describe(txn); },
                                   [](const message::ReadIndex&) {
                                     return std::string("FORWARD of a linearizable read's question");
                                   }},

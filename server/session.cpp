@@ -187,14 +187,31 @@ void Sessions::deliver(ClientAnswer answer) {
   Session& session = *found->second;
   if (!session.connection->is_open()) return;
   if (auto* status = std::get_if<message::StatusOk>(&answer.answer.body)) fill_in(*status);
-  if (!std::holds_alternative<message::WaitForResponse>(answer.answer.body)) note_answered(session, answer.answer);
+  const bool waits = std::holds_alternative<message::WaitForResponse>(answer.answer.body);
+  if (!waits && !answer.unasked) note_answered(session, answer.answer);
   log_answer(*session.connection, answer.answer);
   session.connection->send(answer.answer);
   mark_dirty(session);
+  if (answer.unasked && session.connection->unsent() > limits_.max_unsent_events) let_watches_wait(found->second);
   if (session.connection->unsent() > limits_.hopeless_unsent) {
     spdlog::warn("client {} does not read its answers: closed", session.connection->remote());
     close(session);
   }
+}
+
+// Until its client has taken what there is: meanwhile the changes wait in the replica's ring, not here.
+void Sessions::let_watches_wait(const std::shared_ptr<Session>& session) {
+  if (std::exchange(session->watches_wait, true)) return;
+  engine_.replica().client_has_room(session->id, false);
+  asio::co_spawn(loop_, until_taken(session), report);
+}
+
+asio::awaitable<void> Sessions::until_taken(std::shared_ptr<Session> session) {
+  co_await session->connection->drained(limits_.max_unsent_events / 2);
+  session->watches_wait = false;
+  if (!session->connection->is_open()) co_return;
+  engine_.replica().client_has_room(session->id, true);
+  engine_.poke();
 }
 
 void Sessions::note_answered(Session& session, const message::Answer& answer) {

@@ -26,6 +26,7 @@ struct SessionLimits {
   std::size_t max_value = max_value_bytes;
   std::size_t max_unanswered = 4096;           // then a connection is not read from
   std::size_t max_unsent = 1 << 20;            // bytes; likewise
+  std::size_t max_unsent_events = 256 << 10;   // bytes; then its watches wait
   std::size_t max_unanswered_bytes = 8 << 20;  // of big requests; likewise
   std::size_t hopeless_unsent = 64 << 20;      // bytes; then the connection is closed
   std::chrono::seconds patience{30};           // with half a frame, and with answers that nobody takes
@@ -55,6 +56,7 @@ class Sessions : public ClientOutlet {
     std::size_t unanswered_bytes = 0;                                  // of the big ones
     bool dirty = false;                                                // has answers to flush
     bool waits_for_room = false;
+    bool watches_wait = false;
     std::chrono::steady_clock::time_point frame_begun;  // the one under way, if any
     std::unique_ptr<asio::steady_timer> room;           // never expires; cancelled when there is room again
   };
@@ -74,6 +76,8 @@ class Sessions : public ClientOutlet {
   void take_frame(Session& session, std::string_view frame);
   bool is_full(const Session& session) const;
   void answer_directly(Session& session, message::Answer answer);
+  void let_watches_wait(const std::shared_ptr<Session>& session);
+  asio::awaitable<void> until_taken(std::shared_ptr<Session> session);
   void mark_dirty(Session& session);
   void fill_in(message::StatusOk& status) const;
   void end(const std::shared_ptr<Session>& session);

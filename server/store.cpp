@@ -26,71 +26,33 @@ class Digest {
   std::uint64_t hash_ = 0;
 };
 
-// An outcome as a session keeps it.
-snapshot::Answer answer_of(std::uint64_t seq, const Outcome& outcome) {
-  using snapshot::Answer;
-  using snapshot::Kind;
-  return std::visit(
-      Overloaded{[&](const Written& written) {
-                   return Answer{seq, Kind::written, written.ts};
-                 },
-                 [&](const Deleted& deleted) {
-                   return Answer{seq, deleted.found ? Kind::deleted : Kind::deleted_absent, deleted.ts};
-                 },
-                 [&](const Conflict& conflict) {
-                   return Answer{seq, Kind::conflict, conflict.current_ts};
-                 },
-                 [&](const SessionExpired&) {
-                   return Answer{seq, Kind::session_expired, 0};
-                 },
-                 [](const MembersNoted&) -> Answer { std::abort(); }},  // names no session
-      outcome);
-}
-
-Outcome outcome_of(const snapshot::Answer& answer) {
-  switch (answer.kind) {
-    case snapshot::Kind::written:
-      return Written{answer.number};
-    case snapshot::Kind::deleted:
-      return Deleted{answer.number, true};
-    case snapshot::Kind::deleted_absent:
-      return Deleted{answer.number, false};
-    case snapshot::Kind::conflict:
-      return Conflict{answer.number};
-    case snapshot::Kind::session_expired:
-      break;
-  }
-  return SessionExpired{};
-}
-
 }  // namespace
 
 Applied Store::apply(std::uint64_t position, const command::Command& command) {
   assert(position > position_);
   position_ = position;
-  if (const auto* members = std::get_if<command::Members>(&command)) {
-    members_ = *members;
-    return {MembersNoted{}, {}};
-  }
-  if (const auto* put = std::get_if<command::Put>(&command)) {
-    return put->session ? once(position, *put->session, *put) : perform(position, *put);
-  }
-  const auto& del = std::get<command::Delete>(command);
-  return del.session ? once(position, *del.session, del) : perform(position, del);
+  deletions_.advance(position);
+  return std::visit(Overloaded{[&](const command::Members& members) {
+                                 members_ = members;
+                                 return Applied{MembersNoted{}, {}};
+                               },
+                               [&](const auto& write) {
+                                 return write.session ? once(position, *write.session, write)
+                                                      : perform(position, write);
+                               }},
+                    command);
 }
 
 const Item* Store::find(std::string_view key) const {
   return items_.find(key);
 }
 
-Applied Store::perform(std::uint64_t position, const command::Put& put) {
-  const Item* old = items_.find(put.key);
+Applied Store::perform(std::uint64_t position, const command::Put& put_command) {
+  const Item* old = items_.find(put_command.key);
   const std::uint64_t old_ts = old ? old->ts() : 0;
-  if (put.if_ts && *put.if_ts != old_ts) return {Conflict{old_ts}, {}};
-  Item::Owner item = Item::make(put.key, put.value, position);
-  count(*item);
-  retire(items_.put(std::move(item)));
-  return {Written{position}, {Change{put.key, old_ts, position}}};
+  if (put_command.if_ts && *put_command.if_ts != old_ts) return {Conflict{old_ts}, {}};
+  put(position, put_command.key, put_command.value);
+  return {Written{position}, {Change{put_command.key, old_ts, position}}};
 }
 
 Applied Store::perform(std::uint64_t position, const command::Delete& del) {
@@ -98,8 +60,22 @@ Applied Store::perform(std::uint64_t position, const command::Delete& del) {
   const std::uint64_t old_ts = old ? old->ts() : 0;
   if (del.if_ts && *del.if_ts != old_ts) return {Conflict{old_ts}, {}};
   if (!old) return {Deleted{position, false}, {}};
-  retire(items_.remove(del.key));
+  erase(position, del.key);
   return {Deleted{position, true}, {Change{del.key, old_ts, 0}}};
+}
+
+void Store::put(std::uint64_t position, std::string_view key, std::string_view value) {
+  Item::Owner item = Item::make(key, value, position);
+  count(*item);
+  Item::Owner old = items_.put(std::move(item));
+  if (!old) deletions_.forget(key);
+  retire(std::move(old));
+}
+
+// The key is there.
+void Store::erase(std::uint64_t position, std::string_view key) {
+  deletions_.add(position, key);
+  retire(items_.remove(key));
 }
 
 void Store::count(const Item& item) {
@@ -120,8 +96,16 @@ Applied Store::once(std::uint64_t position, const command::Session& asked, const
   if (!session || asked.seq <= session->dropped_through) return {SessionExpired{}, {}};
   if (const snapshot::Answer* first = session->find(asked.seq)) return {outcome_of(*first), {}};
   Applied applied = perform(position, command);
-  session->add(answer_of(asked.seq, applied.outcome));
+  keep_answer(*session, kept_answer(asked.seq, applied.outcome));
   return applied;
+}
+
+// However much the answers take, they are bounded: the sessions that are idle for longest go first.
+void Store::keep_answer(WriteSession& session, const snapshot::Answer& answer) {
+  results_bytes_ -= session.results_bytes;
+  session.add(answer);
+  results_bytes_ += session.results_bytes;
+  while (results_bytes_ > results_kept_bytes && sessions_.size() > 1) forget_the_idlest();
 }
 
 std::uint64_t Store::digest() const {
@@ -144,7 +128,15 @@ std::uint64_t Store::digest() const {
       digest.number(answer.seq);
       digest.number(static_cast<std::uint64_t>(answer.kind));
       digest.number(answer.number);
+      digest.text(answer.results ? *answer.results : std::string_view());
     }
+  }
+  const Deletions::Range deletions = deletions_.range();
+  digest.number(deletions_.floor());
+  digest.number(deletions_.size());
+  for (std::uint64_t i = deletions.first; i < deletions.last; ++i) {
+    digest.number(deletions_.at(i).ts);
+    digest.text(deletions_.at(i).key);
   }
   return digest.value();
 }
@@ -169,18 +161,25 @@ void Store::forget_the_idlest() {
   const auto idlest = sessions_by_use_.begin();
   forgotten_through_ = std::max(forgotten_through_, idlest->first);
   WriteSessions::node_type session = sessions_.extract(*idlest->second);
+  results_bytes_ -= session.mapped().results_bytes;
   sessions_by_use_.erase(idlest);
   if (walk_ && walk_->wants(session.key(), session.mapped())) walk_->keep(std::move(session));
 }
 
 void Store::begin_walk() {
   assert(!walk_);
-  walk_.emplace(position_, totals(), members_ ? command::encode(*members_) : std::string(), forgotten_through_);
+  walk_.emplace(position_, totals(), members_ ? command::encode(*members_) : std::string(), forgotten_through_,
+                deletions_);
 }
 
 bool Store::walk(std::size_t bytes, std::string& records) {
   assert(walk_);
-  return walk_->step(items_, sessions_, bytes, records);
+  return walk_->step(items_, sessions_, deletions_, bytes, records);
+}
+
+void Store::end_walk() {
+  walk_.reset();
+  deletions_.release();
 }
 
 snapshot::Totals Store::walk_totals() const {

@@ -19,37 +19,20 @@
 
 #include "common/snapshot_format.hpp"
 #include "server/command.hpp"
+#include "server/deletions.hpp"
 #include "server/item.hpp"
+#include "server/outcome.hpp"
 #include "server/store_walk.hpp"
 #include "server/write_session.hpp"
 
 namespace kv {
 
 inline constexpr std::size_t sessions_kept = 10'000;
+// Of the answers to transactions, in all sessions: then the idlest sessions are forgotten.
+inline constexpr std::size_t results_kept_bytes = 128 << 20;
+inline constexpr std::size_t max_txn_answer_bytes = 4 << 20;  // in JSON: a client's frame
 
-// What a write came to. The same again for a repeated (session, seq).
-struct Written {
-  std::uint64_t ts = 0;
-  bool operator==(const Written&) const = default;
-};
-struct Deleted {
-  std::uint64_t ts = 0;
-  bool found = false;
-  bool operator==(const Deleted&) const = default;
-};
-struct Conflict {
-  std::uint64_t current_ts = 0;  // 0: the key is absent
-  bool operator==(const Conflict&) const = default;
-};
-struct SessionExpired {
-  bool operator==(const SessionExpired&) const = default;
-};
-struct MembersNoted {
-  bool operator==(const MembersNoted&) const = default;
-};
-using Outcome = std::variant<Written, Deleted, Conflict, SessionExpired, MembersNoted>;
-
-// What a command did to one key.
+// What a command did to one key. The value is the store's, until the next command.
 struct Change {
   std::string key;
   std::uint64_t old_ts = 0;  // 0: the key was absent
@@ -69,6 +52,18 @@ class Store {
   Applied apply(std::uint64_t position, const command::Command& command);
 
   const Item* find(std::string_view key) const;  // nullptr: absent; valid until the next apply
+  // When an absent key was deleted last; 0: that is not remembered. All deletions after deletions_floor() are.
+  std::uint64_t deleted_at(std::string_view key) const { return deletions_.find(key); }
+  std::uint64_t deletions_floor() const { return deletions_.floor(); }
+  // The items whose keys begin with `prefix` and are greater than `after`, in the order of their bytes: at most
+  // `limit`, and no more than take `max_bytes` in JSON, but at least one. Valid until the next apply.
+  struct Page {
+    std::vector<const Item*> items;
+    bool more = false;      // there are others behind them
+    std::size_t bytes = 0;  // that they take in JSON, about
+  };
+  Page list(std::string_view prefix, std::string_view after, std::size_t limit, std::size_t max_bytes,
+            bool keys_only) const;
   // Of the last command; after restore() the greatest position that was in the records.
   std::uint64_t position() const { return position_; }
   std::size_t keys() const { return items_.size(); }
@@ -93,7 +88,7 @@ class Store {
   // Takes time for what it appends and for keys written since that it has to pass over.
   bool walk(std::size_t bytes, std::string& records);
   snapshot::Totals walk_totals() const;  // of the state that is walked through
-  void end_walk() { walk_.reset(); }     // also before it was through
+  void end_walk();                       // also before it was through
 
   // Into a store that is new: the records of a snapshot, block after block; then check_totals(), and position()
   // must not be greater than the snapshot's. What is wrong, for a person: then the store is of no use. After the
@@ -104,7 +99,11 @@ class Store {
  private:
   Applied perform(std::uint64_t position, const command::Put& put);
   Applied perform(std::uint64_t position, const command::Delete& del);
+  Applied perform(std::uint64_t position, const command::Txn& txn);
+  void put(std::uint64_t position, std::string_view key, std::string_view value);
+  void erase(std::uint64_t position, std::string_view key);
   Applied once(std::uint64_t position, const command::Session& asked, const auto& command);
+  void keep_answer(WriteSession& session, const snapshot::Answer& answer);
   WriteSession* enter(std::uint64_t position, const command::Session& asked);
   void forget_the_idlest();
   void count(const Item& item);
@@ -113,6 +112,8 @@ class Store {
   std::optional<std::string> restore_record(const snapshot::State& state);
   std::optional<std::string> restore_record(const snapshot::Item& item);
   std::optional<std::string> restore_record(snapshot::Session& session);
+  std::optional<std::string> restore_record(const snapshot::DeletionsFloor& floor);
+  std::optional<std::string> restore_record(const snapshot::Deletion& deletion);
 
   ItemMap items_;
   std::uint64_t bytes_ = 0;
@@ -123,8 +124,11 @@ class Store {
   WriteSessions sessions_;
   std::map<std::uint64_t, const std::string*> sessions_by_use_;  // last position -> id, which sessions_ holds
   std::uint64_t forgotten_through_ = 0;
+  std::size_t results_bytes_ = 0;  // that sessions_ keep
+  Deletions deletions_;
   std::optional<StoreWalk> walk_;
-  bool is_restored_ = false;  // a snapshot's state record was here
+  bool is_restored_ = false;    // a snapshot's state record was here
+  bool has_deletions_ = false;  // and the one before its deletions
 };
 
 }  // namespace kv

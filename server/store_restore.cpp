@@ -19,6 +19,7 @@ Wrong wrong_in(const snapshot::Session& session) {
   std::uint64_t before = session.dropped_through;
   for (const snapshot::Answer& answer : session.answers) {
     if (answer.seq <= before) return "the answers of a session are out of order";
+    if (!is_sound(answer)) return "the results of a transaction in a session cannot be read";
     before = answer.seq;
   }
   return std::nullopt;
@@ -60,7 +61,7 @@ Wrong Store::restore_record(const snapshot::State& state) {
 
 Wrong Store::restore_record(const snapshot::Item& item) {
   if (!is_restored_) return "an item comes before the state";
-  if (!sessions_.empty()) return "an item comes behind a session";
+  if (!sessions_.empty() || has_deletions_) return "an item comes behind a session or a deletion";
   if (item.ts == 0) return "an item has no position";
   if (const Item* last = items_.last(); last && item.key <= last->key()) return "the items are out of order";
   Item::Owner owner = Item::make(item.key, item.value, item.ts);
@@ -72,6 +73,7 @@ Wrong Store::restore_record(const snapshot::Item& item) {
 
 Wrong Store::restore_record(snapshot::Session& session) {
   if (!is_restored_) return "a session comes before the state";
+  if (has_deletions_) return "a session comes behind the deletions";
   if (!sessions_.empty() && session.id <= sessions_.rbegin()->first) return "the sessions are out of order";
   if (sessions_.size() >= max_sessions_) return "there are more sessions than are kept";
   if (Wrong wrong = wrong_in(session)) return wrong;
@@ -79,13 +81,37 @@ Wrong Store::restore_record(snapshot::Session& session) {
   if (!sessions_by_use_.emplace(session.last_position, &place->first).second) {
     return "two sessions have the same position";
   }
-  place->second = WriteSession{session.last_position, session.dropped_through, std::move(session.answers)};
+  WriteSession& kept = place->second;
+  kept.last_position = session.last_position;
+  kept.dropped_through = session.dropped_through;
+  kept.answers = std::move(session.answers);
+  for (const snapshot::Answer& answer : kept.answers) kept.results_bytes += answer.results.size();
+  results_bytes_ += kept.results_bytes;
   position_ = std::max(position_, session.last_position);
+  return std::nullopt;
+}
+
+Wrong Store::restore_record(const snapshot::DeletionsFloor& floor) {
+  if (!is_restored_ || has_deletions_) return "the beginning of the deletions is where none can be";
+  has_deletions_ = true;
+  deletions_.set_floor(floor.position);
+  return std::nullopt;
+}
+
+Wrong Store::restore_record(const snapshot::Deletion& deletion) {
+  if (!has_deletions_) return "a deletion comes before the beginning of the deletions";
+  const Deletions::Range before = deletions_.range();
+  const std::uint64_t least = deletions_.size() == 0 ? deletions_.floor() + 1 : deletions_.at(before.last - 1).ts;
+  if (deletion.ts < least) return "the deletions are out of order";
+  deletions_.add(deletion.ts, deletion.key);
+  if (items_.find(deletion.key)) deletions_.forget(deletion.key);
+  position_ = std::max(position_, deletion.ts);
   return std::nullopt;
 }
 
 Wrong Store::check_totals(const snapshot::Totals& totals) const {
   if (!is_restored_) return "there are no records";
+  if (!has_deletions_) return "the records of deletions are missing";
   if (Wrong wrong = differs(keys(), totals.keys, "keys")) return wrong;
   if (Wrong wrong = differs(bytes_, totals.bytes, "bytes of keys and values")) return wrong;
   if (content_digest_ != totals.digest) return "the keys and values are others than the end says";

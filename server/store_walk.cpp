@@ -33,8 +33,13 @@ void append(std::string& records, const SessionEntry& entry) {
 }  // namespace
 
 StoreWalk::StoreWalk(std::uint64_t position, const snapshot::Totals& totals, std::string members,
-                     std::uint64_t forgotten_through)
-    : position_(position), totals_(totals), members_(std::move(members)), forgotten_through_(forgotten_through) {}
+                     std::uint64_t forgotten_through, Deletions& deletions)
+    : position_(position),
+      totals_(totals),
+      members_(std::move(members)),
+      forgotten_through_(forgotten_through),
+      deletions_floor_(deletions.floor()),
+      deletions_(deletions.hold()) {}
 
 bool StoreWalk::has_passed(Part part, std::string_view key) const {
   return part_ > part || (part_ == part && last_ && key <= *last_);
@@ -48,15 +53,28 @@ bool StoreWalk::wants(std::string_view id, const WriteSession& session) const {
   return session.last_position <= position_ && !has_passed(Part::sessions, id);
 }
 
-bool StoreWalk::step(const ItemMap& items, const WriteSessions& sessions, std::size_t bytes, std::string& records) {
+bool StoreWalk::step(const ItemMap& items, const WriteSessions& sessions, const Deletions& deletions,
+                     std::size_t bytes, std::string& records) {
   const std::size_t enough = records.size() + bytes;
   if (part_ == Part::state) {
     append_record(records, snapshot::State{members_, forgotten_through_});
     go_to(Part::items);
   }
   if (part_ == Part::items && !step_through(items, kept_items_, enough, records)) go_to(Part::sessions);
-  if (part_ == Part::sessions && !step_through(sessions, kept_sessions_, enough, records)) go_to(Part::done);
+  if (part_ == Part::sessions && !step_through(sessions, kept_sessions_, enough, records)) {
+    append_record(records, snapshot::DeletionsFloor{deletions_floor_});
+    go_to(Part::deletions);
+  }
+  if (part_ == Part::deletions && !step_through(deletions, enough, records)) go_to(Part::done);
   return part_ != Part::done;
+}
+
+bool StoreWalk::step_through(const Deletions& deletions, std::size_t enough, std::string& records) {
+  for (; deletions_.first < deletions_.last && records.size() < enough; ++deletions_.first) {
+    const Deletion& deletion = deletions.at(deletions_.first);
+    append_record(records, snapshot::Deletion{deletion.ts, deletion.key});
+  }
+  return deletions_.first < deletions_.last;
 }
 
 // Merges what is there now and has not been written since with what was kept. No key is in both. False: there is

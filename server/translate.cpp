@@ -20,6 +20,54 @@ std::optional<message::WriteSession> from_session(std::optional<command::Session
   return message::WriteSession{std::move(session->id), session->seq, session->from};
 }
 
+static_assert(static_cast<int>(command::Operation::What::put) == static_cast<int>(message::Operation::put) + 1);
+static_assert(static_cast<int>(command::Operation::What::erase) == static_cast<int>(message::Operation::erase) + 1);
+static_assert(static_cast<int>(command::Operation::What::get) == static_cast<int>(message::Operation::get) + 1);
+
+std::vector<command::Operation> to_operations(std::vector<message::TxnOperation> wire) {
+  std::vector<command::Operation> operations;
+  operations.reserve(wire.size());
+  for (message::TxnOperation& operation : wire) {
+    const bool is_put = operation.op == message::Operation::put;
+    operations.push_back({static_cast<command::Operation::What>(static_cast<int>(operation.op) + 1),
+                          std::move(operation.key), is_put ? std::move(*operation.value) : std::string()});
+  }
+  return operations;
+}
+
+std::vector<message::TxnOperation> from_operations(std::vector<command::Operation> operations) {
+  std::vector<message::TxnOperation> wire;
+  wire.reserve(operations.size());
+  for (command::Operation& operation : operations) {
+    const bool is_put = operation.what == command::Operation::What::put;
+    wire.push_back({to_wire(operation.what), std::move(operation.key),
+                    is_put ? std::optional(std::move(operation.value)) : std::nullopt});
+  }
+  return wire;
+}
+
+command::Txn to_txn(message::Txn wire) {
+  command::Txn txn{{},
+                   to_operations(std::move(wire.then)),
+                   to_operations(std::move(wire.otherwise)),
+                   to_session(std::move(wire.session))};
+  for (message::TxnCondition& condition : wire.conditions) {
+    txn.conditions.push_back({std::move(condition.key), condition.ts});
+  }
+  return txn;
+}
+
+message::Txn from_txn(command::Txn txn) {
+  message::Txn wire{{},
+                    from_operations(std::move(txn.then)),
+                    from_operations(std::move(txn.otherwise)),
+                    from_session(std::move(txn.session))};
+  for (command::Condition& condition : txn.conditions) {
+    wire.conditions.push_back({std::move(condition.key), condition.ts});
+  }
+  return wire;
+}
+
 using WireCommand = decltype(message::LogEntry::command);
 
 WireCommand to_wire_command(const raft::Payload& payload) {
@@ -34,6 +82,7 @@ WireCommand to_wire_command(const raft::Payload& payload) {
                  [](command::Delete& del) -> WireCommand {
                    return message::Delete{std::move(del.key), del.if_ts, from_session(std::move(del.session))};
                  },
+                 [](command::Txn& txn) -> WireCommand { return from_txn(std::move(txn)); },
                  [](command::Members& members) -> WireCommand {
                    message::Members wire{std::move(members.cluster), {}};
                    for (auto& member : members.members) {
@@ -50,6 +99,7 @@ raft::Payload from_wire_command(WireCommand wire) {
       Overloaded{[](message::Noop&) -> std::optional<command::Command> { return std::nullopt; },
                  [](message::Put& put) -> std::optional<command::Command> { return to_command(std::move(put)); },
                  [](message::Delete& del) -> std::optional<command::Command> { return to_command(std::move(del)); },
+                 [](message::Txn& txn) -> std::optional<command::Command> { return to_command(std::move(txn)); },
                  [](message::Members& members) -> std::optional<command::Command> {
                    command::Members out{std::move(members.cluster), {}};
                    for (auto& member : members.members) {
@@ -64,9 +114,22 @@ raft::Payload from_wire_command(WireCommand wire) {
 
 }  // namespace
 
+message::Operation to_wire(command::Operation::What what) {
+  return static_cast<message::Operation>(static_cast<int>(what) - 1);
+}
+
 std::size_t bytes_of(const WriteBody& body) {
   if (const auto* put = std::get_if<message::Put>(&body)) return put->key.size() + put->value.size();
-  return std::get<message::Delete>(body).key.size();
+  if (const auto* del = std::get_if<message::Delete>(&body)) return del->key.size();
+  std::size_t bytes = 0;
+  const auto& txn = std::get<message::Txn>(body);
+  for (const message::TxnCondition& condition : txn.conditions) bytes += condition.key.size();
+  for (const auto* operations : {&txn.then, &txn.otherwise}) {
+    for (const message::TxnOperation& operation : *operations) {
+      bytes += operation.key.size() + (operation.value ? operation.value->size() : 0);
+    }
+  }
+  return bytes;
 }
 
 command::Command to_command(WriteBody body) {
@@ -74,6 +137,7 @@ command::Command to_command(WriteBody body) {
     return command::Put{std::move(put->key), std::move(put->value), put->if_ts,
                         to_session(std::move(put->session))};
   }
+  if (auto* txn = std::get_if<message::Txn>(&body)) return to_txn(std::move(*txn));
   auto& del = std::get<message::Delete>(body);
   return command::Delete{std::move(del.key), del.if_ts, to_session(std::move(del.session))};
 }
@@ -86,6 +150,7 @@ std::optional<WriteBody> to_write(command::Command command) {
   if (auto* del = std::get_if<command::Delete>(&command)) {
     return message::Delete{std::move(del->key), del->if_ts, from_session(std::move(del->session))};
   }
+  if (auto* txn = std::get_if<command::Txn>(&command)) return from_txn(std::move(*txn));
   return std::nullopt;
 }
 

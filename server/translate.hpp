@@ -12,14 +12,15 @@
 
 namespace kv {
 
-using WriteBody = std::variant<message::Put, message::Delete>;
+using WriteBody = std::variant<message::Put, message::Delete, message::Txn>;
 
-std::size_t bytes_of(const WriteBody& body);  // of key and value
+std::size_t bytes_of(const WriteBody& body);  // of keys and values
 
 command::Command to_command(WriteBody body);
 // nullopt: not a client's write.
 std::optional<WriteBody> to_write(command::Command command);
 
+message::Operation to_wire(command::Operation::What what);
 message::Peer to_wire(const raft::Message& message);
 // nullopt: not one of the core's messages.
 std::optional<raft::Message> from_wire(message::Peer message);

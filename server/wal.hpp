@@ -29,7 +29,8 @@ struct WalDamage {
 };
 
 inline constexpr const char* damaged_log_remedy =
-    "The log is damaged, and the server must not start on it. Restore this server's data directory from a backup of "
+    "The log is damaged, and the server must not start on it. Restore this server's data directory from a backup "
+    "of "
     "it; or, while a majority of the cluster works without this server, leave it off";
 
 // A damaged log: the text names file, offset, what is wrong and the remedy.
@@ -90,8 +91,8 @@ class Wal {
   // Returns when the batch is durable. Its entries must follow each other and what the log holds, or replace
   // what is not committed; a commit position beyond the last entry is recorded as the last entry's. Throws
   // FileError, and std::logic_error if an earlier call has thrown; or WalFull, after which it can be tried again.
-  // What nobody needs to wait for comes after `on_durable`: it drops a segment, if the oldest holds nothing but what
-  // is at or before write.droppable or was replaced, and gets ready for the next batch.
+  // What nobody needs to wait for comes after `on_durable`: it drops a segment, if the oldest holds nothing but
+  // what is at or before write.droppable or was replaced, and gets ready for the next batch.
   void append(const raft::Write& write, const std::function<void()>& on_durable = {});
   // Of the segment that was dropped last; null: there is none. If it is not taken, it goes with the next one.
   std::unique_ptr<Remains> take_remains();

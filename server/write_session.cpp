@@ -23,10 +23,17 @@ void WriteSession::add(const snapshot::Answer& answer) {
       dropped_through = answer.seq;
       return;
     }
-    dropped_through = answers.front().seq;
-    answers.erase(answers.begin());
+    drop_first();
   }
   answers.insert(place_of(answers, answer.seq), answer);
+  results_bytes += answer.results.size();
+  while (results_bytes > results_kept_per_session && answers.size() > 1) drop_first();
+}
+
+void WriteSession::drop_first() {
+  dropped_through = answers.front().seq;
+  results_bytes -= answers.front().results.size();
+  answers.erase(answers.begin());
 }
 
 }  // namespace kv

@@ -274,6 +274,7 @@ TEST_CASE("backup verify: a state that was restored, of a cluster that has not b
   BackupStage stage;
   std::vector<std::string> records(1);
   snapshot::append_record(records.back(), snapshot::State{});
+  snapshot::append_record(records.back(), snapshot::DeletionsFloor{58});
   const std::string file = stage.folder.write("b", bytes_of_backup(records, {58, 3}, {}));
   CHECK(stage.one_shot({"backup", "verify", file}) == Exit::done);
   CHECK_THAT(stage.out.str(), Contains("\n  cluster    none yet\n  members    none yet\n  keys       0\n"));
@@ -344,6 +345,15 @@ TEST_CASE("backup check: records with right checksums that make no sense") {
     if (what == 1) records.insert(records.begin(), records.front());
     if (what == 2) std::swap(records[0], records[1]);
     CHECK_THAT(problem_of(bytes_of_backup(records, good.header, totals_of(good))), Contains("the state"));
+  }
+  SECTION("no deletions, their beginning twice or behind them, one of a later position") {
+    auto records = records_of_backup(good);
+    const int what = GENERATE(0, 1, 2, 3);
+    if (what == 0) records.resize(records.size() - 2);
+    if (what == 1) records.insert(records.end() - 1, *(records.end() - 2));
+    if (what == 2) std::swap(*(records.end() - 1), *(records.end() - 2));
+    if (what == 3) snapshot::append_record(records.back(), snapshot::Deletion{59, "k"});
+    CHECK_THAT(problem_of(bytes_of_backup(records, good.header, totals_of(good))), Contains("deletion"));
   }
   SECTION("members that cannot be read") {
     auto records = records_of_backup(good);

@@ -62,6 +62,8 @@ inline std::vector<std::string> records_of_backup(const BackupContent& content) 
     const snapshot::Session session{id, 5, 1, {{2, snapshot::Kind::written, 5}}};
     snapshot::append_record(records.emplace_back(), session);
   }
+  snapshot::append_record(records.emplace_back(), snapshot::DeletionsFloor{1});
+  snapshot::append_record(records.emplace_back(), snapshot::Deletion{6, "gone"});
   return records;
 }
 

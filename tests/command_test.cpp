@@ -18,6 +18,11 @@ std::vector<Command> examples() {
       Put{"k", "v", std::nullopt, Session{"", UINT64_MAX, UINT64_MAX}},
       Delete{"colour", std::nullopt, std::nullopt},
       Delete{"colour", 58, session},
+      Txn{},
+      Txn{{{"a", 0}, {zeros, UINT64_MAX}},
+          {{Operation::What::put, "a", "v"}, {Operation::What::erase, "b", ""}, {Operation::What::put, "c", ""}},
+          {{Operation::What::get, zeros, ""}},
+          session},
       Members{"", {}},
       Members{"c",
               {{"n1", "i1", "127.0.0.1:7501", "127.0.0.1:7401"}, {"n2", "i2", "[::1]:1", ""}, {"n3", "", "", ""}}},
@@ -46,6 +51,17 @@ TEST_CASE("command: the bytes are those of docs/formats.md") {
                                                                              "\3\0\0\0\0\0\0\0"
                                                                              "\4\0\0\0\0\0\0\0",
                                                                              29));
+  CHECK(encode(Txn{{{"k", 5}},
+                   {{Operation::What::put, "a", "v"}, {Operation::What::erase, "b", ""}},
+                   {{Operation::What::get, "c", ""}},
+                   Session{"s", 3, 4}}) == std::string("\1\4\2"
+                                                       "\1\0\0\0\1\0\0\0k\5\0\0\0\0\0\0\0"
+                                                       "\2\0\0\0\1\1\0\0\0a\1\0\0\0v\2\1\0\0\0b"
+                                                       "\1\0\0\0\3\1\0\0\0c"
+                                                       "\1\0\0\0s"
+                                                       "\3\0\0\0\0\0\0\0"
+                                                       "\4\0\0\0\0\0\0\0",
+                                                       72));
   CHECK(encode(Members{"c", {{"n", "i", "p", "a"}}}) == std::string("\1\3"
                                                                     "\1\0\0\0c"
                                                                     "\1\0\0\0"
@@ -81,7 +97,22 @@ TEST_CASE("command: a length or a count beyond the end is refused before anythin
   CHECK_FALSE(decode(std::string("\1\1\0\xff\xff\xff\xff", 7)));
   CHECK_FALSE(decode(std::string("\1\1\0\xff\xff\xff\x7fkkkkkkkkkkkkkk", 21)));
   CHECK_FALSE(decode(std::string("\1\3\0\0\0\0\xff\xff\xff\xff", 10)));
+  CHECK_FALSE(decode(std::string("\1\4\0\xff\xff\xff\xff", 7)));
+  CHECK_FALSE(decode(std::string("\1\4\0\0\0\0\0\xff\xff\xff\xff", 11)));
   CHECK_FALSE(decode(std::string("\1\3\0\0\0\0\2\0\0\0", 10) + std::string(31, '\0')));
+}
+
+TEST_CASE("command: a transaction has no operation of another kind, and no flag for if_ts") {
+  std::string bytes = encode(Txn{{}, {{Operation::What::get, "k", ""}}, {}, {}});
+  REQUIRE(decode(bytes));
+  const std::size_t what = 3 + 4 + 4;
+  for (const char other : {'\0', '\4', '\xff'}) {
+    std::string changed = bytes;
+    changed[what] = other;
+    CHECK_FALSE(decode(changed));
+  }
+  bytes[2] = 1;
+  CHECK_FALSE(decode(bytes + std::string(8, '\0')));
 }
 
 TEST_CASE("command: members that are not in the order of their names, or twice there, are refused") {

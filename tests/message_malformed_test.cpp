@@ -410,4 +410,31 @@ TEST_CASE("damaged messages do no damage") {
   }
 }
 
+TEST_CASE("LISTs, TXNs and WATCHes that are not whole") {
+  const std::string long_key(max_key_bytes + 1, 'k');
+  std::string many = R"({"op":"GET","key":"k"})";
+  for (std::size_t i = 0; i < max_txn_operations; ++i) many += R"(,{"op":"GET","key":"k"})";
+  check_requests({
+      {R"({"type":"LIST","id":1,"limit":0})", 1, "\"limit\" must be at least 1"},
+      {R"({"type":"LIST","id":1,"prefix":")" + long_key + R"("})", 1,
+       "\"prefix\" has 4097 bytes; at most 4096 are allowed", Code::too_large},
+      {R"({"type":"LIST","id":1,"keys_only":1})", 1, "\"keys_only\" must be true or false"},
+      {R"({"type":"TXN","id":1,"then":[{"op":"PUT","key":"k"}]})", 1, "a PUT in a TXN needs \"value\""},
+      {R"({"type":"TXN","id":1,"then":[{"op":"POST","key":"k"}]})", 1,
+       "\"op\" must be \"PUT\", \"DELETE\" or \"GET\""},
+      {R"({"type":"TXN","id":1,"then":[{"op":"GET","key":""}]})", 1, "\"key\" must not be empty"},
+      {R"({"type":"TXN","id":1,"then":[{"key":"k"}]})", 1, "an element of \"then\" needs \"op\""},
+      {R"({"type":"TXN","id":1,"if":[{"key":"k"}]})", 1, "an element of \"if\" needs \"ts\""},
+      {R"({"type":"TXN","id":1,"if":[1]})", 1, "\"if\" must be an array of objects"},
+      {R"({"type":"TXN","id":1,"else":[)" + many + "]}", 1, "\"else\" has more than 128 elements"},
+      {R"({"type":"TXN","id":1,"session":"s"})", 1, "\"session\" must be a UUID"},
+      {R"({"type":"WATCH","id":1})", 1, "WATCH needs \"key\" or \"prefix\", and not both"},
+      {R"({"type":"WATCH","id":1,"key":"k","prefix":"p"})", 1, "WATCH needs \"key\" or \"prefix\", and not both"},
+      {R"({"type":"WATCH","id":1,"key":""})", 1, "\"key\" must not be empty"},
+      {R"({"type":"CANCEL","id":1})", 1, "CANCEL needs \"watch\""},
+      {R"({"type":"GET","id":1,"key":"k","newer_than":-1})", 1,
+       "\"newer_than\" must be an integer from 0 to 9007199254740991"},
+  });
+}
+
 }  // namespace

@@ -87,6 +87,75 @@ TEST_CASE("the protocol's examples of GET") {
                answer(3, GetOk{"colour", std::nullopt, 0, 61, "n3"}));
 }
 
+TEST_CASE("LIST and its answer") {
+  check_request(R"({"type":"LIST","id":1})", request(1, List{}));
+  check_request(R"({"type":"LIST","id":1,"prefix":"a/","after":"a/k","limit":100,"keys_only":true,"ts":58,)"
+                R"("consistency":"local"})",
+                request(1, List{"a/", "a/k", 100, true, 58, Consistency::local}));
+  check_answer(R"({"type":"LIST_OK","id":1,"items":[],"more":false,"applied":61,"node":"n3"})",
+               answer(1, ListOk{{}, false, 61, "n3"}));
+  check_answer(
+      R"({"type":"LIST_OK","id":1,"items":[{"key":"a","value":"v","ts":7},{"key":"b","value_base64":"/w==",)"
+      R"("ts":8},{"key":"c","ts":9}],"more":true,"applied":61,"node":"n3"})",
+      answer(1, ListOk{{{"a", "v", 7}, {"b", "\xff", 8}, {"c", {}, 9}}, true, 61, "n3"}));
+  // Not the key of a GET: the wait is a LIST's.
+  check_answer(R"({"type":"WAIT_FOR_RESPONSE","id":1,"ts":58,"applied":41,"node":"n3"})",
+               answer(1, WaitForResponse{"", 58, 41, "n3"}));
+}
+
+TEST_CASE("TXN and its answer") {
+  check_request(R"({"type":"TXN","id":1})", request(1, Txn{}));
+  check_request(
+      replaced(
+          R"({"type":"TXN","id":1,"if":[{"key":"a","ts":7},{"key":"b","ts":0}],)"
+          R"("then":[{"op":"PUT","key":"a","value":"v"},{"op":"DELETE","key":"b"}],"else":[{"op":"GET","key":"a"}],)"
+          R"("session":"<uuid>","seq":3,"session_from":57})",
+          "<uuid>", uuid),
+      request(1, Txn{{{"a", 7}, {"b", 0}},
+                     {{Operation::put, "a", "v"}, {Operation::erase, "b", {}}},
+                     {{Operation::get, "a", {}}},
+                     WriteSession{uuid, 3, 57}}));
+  check_answer(R"({"type":"TXN_OK","id":1,"ts":9,"succeeded":true,"results":[{"op":"PUT","key":"a","ts":9},)"
+               R"({"op":"DELETE","key":"b","ts":9,"found":true},{"op":"GET","key":"a","value":"v","ts":9},)"
+               R"({"op":"GET","key":"b","value":null,"ts":0}]})",
+               answer(1, TxnOk{9,
+                               true,
+                               {{Operation::put, "a", {}, 9, false},
+                                {Operation::erase, "b", {}, 9, true},
+                                {Operation::get, "a", "v", 9, false},
+                                {Operation::get, "b", {}, 0, false}}}));
+  check_answer(R"({"type":"TXN_OK","id":1,"ts":9,"succeeded":false,"results":[]})", answer(1, TxnOk{9, false, {}}));
+}
+
+TEST_CASE("WATCH, its EVENTs and CANCEL") {
+  check_request(R"({"type":"WATCH","id":1,"key":"k"})", request(1, Watch{"k", {}, {}}));
+  check_request(R"({"type":"WATCH","id":1,"prefix":"","from_ts":0})", request(1, Watch{{}, "", 0}));
+  check_request(R"({"type":"CANCEL","id":2,"watch":1})", request(2, Cancel{1}));
+  check_answer(R"({"type":"WATCH_OK","id":1,"applied":61,"node":"n3"})", answer(1, WatchOk{61, "n3"}));
+  check_answer(R"({"type":"CANCEL_OK","id":2,"watch":1,"found":true})", answer(2, CancelOk{1, true}));
+  check_answer(R"({"type":"EVENT","id":1,"op":"PUT","key":"k","value":"v","ts":62})",
+               answer(1, Event{Operation::put, "k", "v", 62, false}));
+  check_answer(R"({"type":"EVENT","id":1,"op":"DELETE","key":"k","value":null,"ts":63,"more":true})",
+               answer(1, Event{Operation::erase, "k", {}, 63, true}));
+  check_answer(R"({"type":"ERROR","id":1,"code":"COMPACTED","message":"m","oldest":58})",
+               answer(1, Error{Code::compacted, "m", {}, {}, {}, {}, 58}));
+}
+
+TEST_CASE("an EVENT for many is encoded once, and each gets it with its own id") {
+  for (const Event& event :
+       {Event{Operation::put, "k", "v\n\xff", 62, false}, Event{Operation::erase, "k", {}, 63, false}}) {
+    const SharedEvent shared{std::make_shared<SharedEvent::Once>(SharedEvent::Once{event, {}}), false};
+    SharedEvent with_more = shared;
+    with_more.more = true;
+    Event more = event;
+    more.more = true;
+    CHECK(good(read_answer(json_of(answer(7, shared)))) == answer(7, event));
+    CHECK_FALSE(shared.once->json.empty());
+    CHECK(good(read_answer(json_of(answer(max_integer, with_more)))) == answer(max_integer, more));
+    CHECK(good(read_answer(json_of(answer(0, shared)))) == answer(0, event));
+  }
+}
+
 TEST_CASE("requests with all their members") {
   Request put = request(4, Put{"k", "v", 7, WriteSession{uuid, 1, 57}});
   put.timeout_ms = 250;
@@ -102,6 +171,8 @@ TEST_CASE("requests with all their members") {
                 request(6, Get{"k", 1, Consistency::linearizable}));
   check_request(R"({"type":"GET","id":6,"key":"k","consistency":"local"})",
                 request(6, Get{"k", 0, Consistency::local}));
+  check_request(R"({"type":"GET","id":6,"key":"k","newer_than":0})",
+                request(6, Get{"k", 0, Consistency::session, 0}));
   check_request(R"({"type":"STATUS","id":9007199254740991})", request(max_integer, Status{}));
   check_request(R"({"type":"BACKUP","id":7})", request(7, Backup{}));
   check_request(R"({"type":"BACKUP","id":7,"ts":9})", request(7, Backup{9, 0, 0}));
@@ -112,12 +183,12 @@ TEST_CASE("the other answers") {
   check_answer(R"({"type":"BACKUP_OK","id":1,"snapshot":57,"offset":4,"size":8,"value":"abcd","node":"n1"})",
                answer(1, BackupOk{57, 4, 8, "abcd", "n1"}));
   check_answer(R"({"type":"DELETE_OK","id":1,"key":"k","ts":9,"found":false})", answer(1, DeleteOk{"k", 9, false}));
-  StatusOk status{"n1", uuid, "leader", 3,     "n1",  61, 60, 1,    62,      40,
-                  5,    1000, 4096,     false, "00f", 2,  3,  4000, "1.0.0", {}};
+  StatusOk status{"n1", uuid, "leader", 3,     "n1", 61, 60,   1,       62, 40, 5,
+                  1000, 4096, false,    "00f", 2,    3,  4000, "1.0.0", {}, 6};
   const std::string text = replaced(
       R"({"type":"STATUS_OK","id":2,"node":"n1","cluster":"<uuid>","role":"leader","term":3,"leader":"n1",)"
       R"("committed":61,"applied":60,"log_first":1,"log_last":62,"snapshot":40,"keys":5,"bytes":1000,"quota":4096,)"
-      R"("full":false,"digest":"00f","waiting":2,)"
+      R"("full":false,"digest":"00f","waiting":2,"watching":6,)"
       R"("connections":3,"uptime_ms":4000,"version":"1.0.0","peers":[]})",
       "<uuid>", uuid);
   check_answer(text, answer(2, status));

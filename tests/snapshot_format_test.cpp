@@ -290,18 +290,21 @@ TEST_CASE("snapshot format: the bytes of the records are those of the document")
   std::string records;
   append_record(records, State{"m", 1});
   append_record(records, Item{2, "key", "value"});
-  append_record(records, Session{"id", 3, 4, {{5, Kind::conflict, 6}}});
+  append_record(records, Session{"id", 3, 4, {{5, Kind::conflict, 6}, {6, Kind::txn, 7, SharedBytes("results")}}});
+  append_record(records, DeletionsFloor{8});
+  append_record(records, Deletion{9, "gone"});
   CHECK(records == "\1" + string("m") + number(1, 8) + "\2" + number(2, 8) + string("key") + string("value") +
-                       "\3" + string("id") + number(3, 8) + number(4, 8) + number(1, 4) + number(5, 8) + "\4" +
-                       number(6, 8));
+                       "\3" + string("id") + number(3, 8) + number(4, 8) + number(2, 4) + number(5, 8) + "\4" +
+                       number(6, 8) + number(6, 8) + "\6" + number(7, 8) + string("results") + "\4" + number(8, 8) +
+                       "\5" + number(9, 8) + string("gone"));
   const std::uint64_t lengths = sum(number(3, 8) + number(5, 8) + number(2, 8), 0);
   CHECK(item_digest("key", "value", 2) == sum("value", sum("key", lengths)));
 }
 
 TEST_CASE("snapshot format: a type or kind that is not known was written by a newer kvd") {
-  CHECK_THAT(problem_in(std::string(40, '\4')), Contains("unknown type 4: written by a newer kvd"));
+  CHECK_THAT(problem_in(std::string(40, '\6')), Contains("unknown type 6: written by a newer kvd"));
   CHECK_THAT(problem_in(std::string(1, '\0')), Contains("unknown type 0"));
-  for (const std::uint64_t kind : {0, 6, 255}) {
+  for (const std::uint64_t kind : {0, 8, 255}) {
     const std::string session = "\3" + string("id") + number(1, 8) + number(1, 8) + number(1, 4);
     CHECK_THAT(problem_in(session + number(1, 8) + number(kind, 1) + number(1, 8)),
                Contains("unknown kind " + std::to_string(kind) + ": written by a newer kvd"));

@@ -1,4 +1,5 @@
 // A walk gives the store as it was when the walk began, whatever is applied meanwhile; restore() takes it back.
+#include <array>
 #include <catch2/catch.hpp>
 #include <random>
 
@@ -27,7 +28,8 @@ class Commands {
   Command next(std::uint64_t position) {
     const std::uint64_t what = below(20);
     if (what == 0) return Members{"c" + std::to_string(below(3)), {{"n1", "i", "p", "a"}}};
-    if (what < 8) return Delete{key(), if_ts(position), session(position)};
+    if (what < 6) return Delete{key(), if_ts(position), session(position)};
+    if (what < 9) return txn(position);
     return Put{key(), std::string(below(4) == 0 ? below(3000) : below(30), 'v'), if_ts(position),
                session(position)};
   }
@@ -39,6 +41,18 @@ class Commands {
   std::string key() {
     const std::uint64_t number = below(60);
     return std::string(number % 7, 'k') + std::to_string(number);
+  }
+  command::Txn txn(std::uint64_t position) {
+    command::Txn txn;
+    if (below(2) == 0) txn.conditions.push_back({key(), below(3) == 0 ? 0 : below(position)});
+    for (std::uint64_t left = below(4); left > 0; --left) {
+      using What = command::Operation::What;
+      const What what = std::array{What::put, What::erase, What::get}[below(3)];
+      txn.then.push_back({what, key(), what == What::put ? std::string(below(100), 'w') : ""});
+    }
+    txn.otherwise.push_back({command::Operation::What::get, key(), {}});
+    txn.session = session(position);
+    return txn;
   }
   std::optional<std::uint64_t> if_ts(std::uint64_t position) {
     if (below(8) != 0) return std::nullopt;
@@ -166,6 +180,17 @@ std::string session(std::string_view id, std::uint64_t last_position, const std:
   return out;
 }
 
+std::string deletions_floor(std::uint64_t position = 0) {
+  std::string out;
+  append_record(out, snapshot::DeletionsFloor{position});
+  return out;
+}
+std::string deletion(std::string_view key, std::uint64_t ts) {
+  std::string out;
+  append_record(out, snapshot::Deletion{ts, key});
+  return out;
+}
+
 std::string refused(const std::string& records) {
   Store store(max_sessions);
   return store.restore(records).value_or("taken");
@@ -246,11 +271,11 @@ TEST_CASE("store walk: a walk that was given up leaves nothing behind, and the n
   check_equal(restored(walk(walked.store, 100)), walked.store);
 }
 
-TEST_CASE("store walk: of an empty store there is one record") {
+TEST_CASE("store walk: of an empty store there are the records that begin its parts") {
   Store store;
   const Pieces pieces = walk(store, 1);
   REQUIRE(pieces.size() == 1);
-  CHECK(pieces[0] == state());
+  CHECK(pieces[0] == state() + deletions_floor());
   Store back;
   CHECK_FALSE(back.restore(pieces[0]));
   CHECK_FALSE(back.check_totals({}));
@@ -263,9 +288,9 @@ TEST_CASE("store walk: what comes into an empty store during the walk is not in 
   store.apply(1, Put{"k", "v", std::nullopt, Session{"s", 1, 0}});
   std::string records;
   CHECK_FALSE(store.walk(1000, records));
-  CHECK(records == state());
+  CHECK(records == state() + deletions_floor());
   CHECK_FALSE(store.walk(1000, records));  // still nothing
-  CHECK(records == state());
+  CHECK(records == state() + deletions_floor());
   CHECK(store.walk_totals() == snapshot::Totals{});
 }
 
@@ -332,6 +357,14 @@ TEST_CASE("store restore: refuses what is out of order") {
   CHECK_THAT(refused(state() + session("s", 1) + item("a")), Contains("behind a session"));
   CHECK_THAT(refused(state() + session("t", 1) + session("s", 2)), Contains("the sessions are out of order"));
   CHECK_THAT(refused(state() + session("s", 1) + session("s", 2)), Contains("the sessions are out of order"));
+  CHECK_THAT(refused(deletions_floor()), Contains("where none can be"));
+  CHECK_THAT(refused(state() + deletions_floor() + deletions_floor()), Contains("where none can be"));
+  CHECK_THAT(refused(state() + deletion("a", 1)), Contains("before the beginning of the deletions"));
+  CHECK_THAT(refused(state() + deletions_floor() + item("a")), Contains("behind a session or a deletion"));
+  CHECK_THAT(refused(state() + deletions_floor() + session("s", 1)), Contains("behind the deletions"));
+  CHECK_THAT(refused(state() + deletions_floor(4) + deletion("a", 4)), Contains("the deletions are out of order"));
+  CHECK_THAT(refused(state() + deletions_floor() + deletion("a", 2) + deletion("b", 1)),
+             Contains("the deletions are out of order"));
   CHECK_THAT(refused(state() + session("s", 1, {2, 1})), Contains("answers of a session are out of order"));
   CHECK_THAT(refused(state() + session("s", 1, {1, 1})), Contains("answers of a session are out of order"));
   CHECK_THAT(refused(state() + session("s", 1, {3}, 3)), Contains("answers of a session are out of order"));
@@ -367,6 +400,8 @@ TEST_CASE("store restore: the totals of the end must be those of what came") {
   CHECK_THAT(store.check_totals({}).value_or("right"), Contains("there are no records"));
   REQUIRE_FALSE(store.restore(state() + item("a") + item("b")));
   const snapshot::Totals right = store.totals();
+  CHECK_THAT(store.check_totals(right).value_or("right"), Contains("the records of deletions are missing"));
+  REQUIRE_FALSE(store.restore(deletions_floor()));
   CHECK_FALSE(store.check_totals(right));
   CHECK_THAT(*store.check_totals({3, right.bytes, right.digest}), Contains("2 keys where the end says 3"));
   CHECK_THAT(*store.check_totals({2, 5, right.digest}),

@@ -38,7 +38,11 @@ TEST_CASE("A client's write becomes a command and again a write", "[translate]")
   const auto write = GENERATE_COPY(
       WriteBody(message::Put{"colour", "blue", {}, {}}), WriteBody(message::Put{"colour", "", 0, session}),
       WriteBody(message::Put{"k", std::string("\0\xff", 2), 9, {}}), WriteBody(message::Delete{"colour", {}, {}}),
-      WriteBody(message::Delete{"colour", 12, session}));
+      WriteBody(message::Delete{"colour", 12, session}),
+      WriteBody(message::Txn{{{"a", 7}},
+                             {{message::Operation::put, "a", "v"}, {message::Operation::erase, "b", {}}},
+                             {{message::Operation::get, "c", {}}},
+                             session}));
   CHECK(to_write(to_command(write)) == write);
 }
 
@@ -49,6 +53,10 @@ TEST_CASE("The members are no client's write", "[translate]") {
 TEST_CASE("A write's bytes are those of its key and value", "[translate]") {
   CHECK(bytes_of(message::Put{"colour", "blue", {}, {}}) == 10);
   CHECK(bytes_of(message::Delete{"colour", {}, {}}) == 6);
+  CHECK(bytes_of(message::Txn{{{"if", 7}},
+                              {{message::Operation::put, "then", "v"}, {message::Operation::erase, "b", {}}},
+                              {{message::Operation::get, "else", {}}},
+                              {}}) == 12);
 }
 
 TEST_CASE("VOTE and VOTE_OK keep every member", "[translate]") {

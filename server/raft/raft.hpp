@@ -45,10 +45,10 @@ struct Config {
   std::uint32_t heartbeat_ticks = 10;
   std::uint32_t election_ticks = 100;  // the least wait; the real one is drawn from [this, twice this)
   bool stands_first = false;           // waits the least, so that it leads where it can
-  // An empty log may belong to a server that has lost it. So whoever begins a log is elected by all voters instead of
-  // a majority, one of which would remember the log that there was; and only with set_first_command(). None that votes
-  // for it has begun one itself, and from then on each is in its term: no older leader can commit a first entry behind
-  // its back. A log that is restored from a backup has not begun before there is something behind it.
+  // An empty log may belong to a server that has lost it. So whoever begins a log is elected by all voters instead
+  // of a majority, one of which would remember the log that there was; and only with set_first_command(). None that
+  // votes for it has begun one itself, and from then on each is in its term: no older leader can commit a first
+  // entry behind its back. A log that is restored from a backup has not begun before there is something behind it.
   bool guards_first_start = false;
   std::uint64_t seed = 0;
   Limits limits;

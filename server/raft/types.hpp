@@ -1,5 +1,5 @@
 // The vocabulary of the consensus core: terms, positions, entries and the messages of Raft, as values.
-// Everything in server/raft/ uses the standard library only.
+// Everything in server/raft/ uses the standard library, and shared bytes, only.
 #pragma once
 
 #include <compare>
@@ -10,7 +10,7 @@
 #include <variant>
 #include <vector>
 
-#include "server/raft/payload.hpp"
+#include "common/shared_bytes.hpp"
 
 namespace kv::raft {
 
@@ -45,6 +45,8 @@ struct NodeId {
   auto operator<=>(const NodeId&) const = default;
   bool empty() const { return name.empty(); }
 };
+
+using Payload = SharedBytes;
 
 struct Entry {
   Term term;

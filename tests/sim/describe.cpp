@@ -58,7 +58,36 @@ std::string describe_body(const message::Delete& del) {
          (del.session ? " seq " + text(del.session->seq) + " of " + del.session->session : "");
 }
 std::string describe_body(const message::Get& get) {
-  return "GET " + get.key + " ts " + text(get.ts) + " " + std::string(message::name_of(get.consistency));
+  return "GET " + get.key + " ts " + text(get.ts) + " " + std::string(message::name_of(get.consistency)) +
+         (get.newer_than ? " newer than " + text(*get.newer_than) : "");
+}
+std::string describe_body(const message::List& list) {
+  return "LIST " + list.prefix + (list.after.empty() ? "" : " after " + list.after) +
+         (list.limit ? " limit " + text(*list.limit) : "") + (list.keys_only ? " keys only" : "") + " ts " +
+         text(list.ts) + " " + std::string(message::name_of(list.consistency));
+}
+std::string describe_operations(const std::vector<message::TxnOperation>& operations) {
+  std::string out;
+  for (const message::TxnOperation& operation : operations) {
+    out += " " + std::string(message::name_of(operation.op)) + " " + operation.key +
+           (operation.value ? " = " + brief(*operation.value) : "");
+  }
+  return out;
+}
+std::string describe_body(const message::Txn& txn) {
+  std::string out = "TXN if";
+  for (const message::TxnCondition& condition : txn.conditions) {
+    out += " " + condition.key + " at " + text(condition.ts);
+  }
+  return out + " then" + describe_operations(txn.then) + " else" + describe_operations(txn.otherwise) +
+         (txn.session ? " seq " + text(txn.session->seq) + " of " + txn.session->session : "");
+}
+std::string describe_body(const message::Watch& watch) {
+  return "WATCH " + (watch.key ? "key " + *watch.key : "prefix " + watch.prefix.value_or("")) +
+         (watch.from_ts ? " from " + text(*watch.from_ts) : "");
+}
+std::string describe_body(const message::Cancel& cancel) {
+  return "CANCEL " + text(cancel.watch);
 }
 std::string describe_body(const message::Init&) {
   return "INIT";
@@ -93,6 +122,37 @@ std::string describe_body(const message::GetOk& ok) {
 }
 std::string describe_body(const message::WaitForResponse& wait) {
   return "WAIT_FOR_RESPONSE " + wait.key + " ts " + text(wait.ts) + " applied " + text(wait.applied);
+}
+std::string describe_body(const message::ListOk& ok) {
+  std::string out = "LIST_OK";
+  for (const message::ListItem& item : ok.items) {
+    out += " " + item.key + (item.value ? " = " + brief(*item.value) : "") + " ts " + text(item.ts);
+  }
+  return out + (ok.more ? " and more" : "") + " applied " + text(ok.applied);
+}
+std::string describe_body(const message::TxnOk& ok) {
+  std::string out = "TXN_OK ts " + text(ok.ts) + (ok.succeeded ? " then" : " else");
+  for (const message::TxnResult& result : ok.results) {
+    out += " " + std::string(message::name_of(result.op)) + " " + result.key +
+           (result.value ? " = " + brief(*result.value) : "") + " ts " + text(result.ts);
+  }
+  return out;
+}
+std::string describe_body(const message::WatchOk& ok) {
+  return "WATCH_OK applied " + text(ok.applied);
+}
+std::string describe_body(const message::Event& event) {
+  return "EVENT " + std::string(message::name_of(event.op)) + " " + event.key +
+         (event.value ? " = " + brief(*event.value) : "") + " ts " + text(event.ts) +
+         (event.more ? " and more" : "");
+}
+std::string describe_body(const message::SharedEvent& shared) {
+  message::Event event = shared.once->event;
+  event.more = shared.more;
+  return describe_body(event);
+}
+std::string describe_body(const message::CancelOk& ok) {
+  return "CANCEL_OK " + text(ok.watch) + (ok.found ? "" : " was not there");
 }
 std::string describe_body(const message::StatusOk& ok) {
   return "STATUS_OK " + ok.role;
@@ -174,6 +234,9 @@ void mix_into(TraceHash& hash, const message::Answer& answer) {
   hash.mix(answer.body.index());
   if (const auto* ok = std::get_if<message::PutOk>(&answer.body)) hash.mix(ok->ts);
   if (const auto* ok = std::get_if<message::GetOk>(&answer.body)) hash.mix(ok->ts + ok->applied);
+  if (const auto* ok = std::get_if<message::TxnOk>(&answer.body)) hash.mix(ok->ts + ok->results.size());
+  if (const auto* ok = std::get_if<message::ListOk>(&answer.body)) hash.mix(ok->applied + ok->items.size());
+  if (const auto* event = std::get_if<message::SharedEvent>(&answer.body)) hash.mix(event->once->event.ts);
 }
 
 }  // namespace kv::sim

@@ -1,0 +1,36 @@
+// How long strings and values are in JSON, and which form a value takes. Knows no JSON library: the replicated
+// state depends on it (a TXN whose answer would be too long for a frame is refused by all servers alike).
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string_view>
+
+namespace kv::json {
+
+inline constexpr std::uint64_t every_byte = 0x0101010101010101u;
+inline constexpr std::uint64_t high_bits = 0x80 * every_byte;
+
+// Not 0 if a byte of the word is below 0x20, '"' or '\\'. (Which one can be seen of the lowest alone.)
+constexpr std::uint64_t special_bytes(std::uint64_t word) {
+  const auto below = [](std::uint64_t w, std::uint64_t limit) { return (w - limit * every_byte) & ~w; };
+  return (below(word, 0x20) | below(word ^ ('"' * every_byte), 1) | below(word ^ ('\\' * every_byte), 1)) &
+         high_bits;
+}
+
+// What a string needs before it can stand in JSON.
+struct StringNeeds {
+  std::size_t escape_bytes = 0;  // by how many bytes escaping makes it longer
+  bool not_ascii = false;        // so that it has to be looked at as UTF-8
+};
+StringNeeds needs_of(std::string_view text);
+
+// "value" or "value_base64" (docs/protocol.md): base64 for what is not valid UTF-8, and where it is shorter.
+struct ValueForm {
+  bool is_text = false;
+  StringNeeds needs;      // of the text
+  std::size_t bytes = 0;  // of the member's name and the string, without quotes
+};
+ValueForm form_of_value(std::string_view bytes);
+
+}  // namespace kv::json

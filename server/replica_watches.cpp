@@ -1,0 +1,33 @@
+// Who is told of changes: watches, and reads that wait for a key's next version.
+#include <utility>
+
+#include "server/replica.hpp"
+
+namespace kv {
+
+void Replica::watch(ClientId client, message::Request& request, const message::Watch& asked) {
+  watches_.watch(client, request.id, asked, applied_.value, effects_.answers);
+}
+
+void Replica::cancel(ClientId client, message::Request& request, const message::Cancel& asked) {
+  const bool found = watches_.cancel(client, asked.watch);
+  // What it was about to get goes with it: nothing of a watch comes behind its CANCEL_OK.
+  std::erase_if(effects_.answers, [&](const ClientAnswer& answer) {
+    return answer.unasked && answer.client == client && answer.answer.id == asked.watch;
+  });
+  answer(client, request.id, message::CancelOk{asked.watch, found});
+}
+
+// The store is as the command at this position has left it.
+void Replica::note_changes(std::uint64_t position, const std::vector<Change>& changes) {
+  std::vector<WatchedChange> watched;
+  watched.reserve(changes.size());
+  for (const Change& change : changes) {
+    const Item* item = change.new_ts == 0 ? nullptr : store_->find(change.key);
+    watched.push_back({change.key, item ? std::optional<std::string>(item->value()) : std::nullopt});
+    if (!newer_.empty()) wake_newer(change.key);
+  }
+  if (!watched.empty()) watches_.record(position, std::move(watched), effects_.answers);
+}
+
+}  // namespace kv
