@@ -16,7 +16,7 @@ namespace kv {
 namespace {
 
 constexpr std::size_t read_bytes = 256 << 10;
-constexpr std::size_t keep_bytes = 1 << 20;  // a write buffer that grew beyond this is given back
+constexpr std::size_t keep_bytes = 64 << 10;  // an empty write buffer that grew beyond this is given back
 
 }  // namespace
 
@@ -47,8 +47,6 @@ void Connection::send_frame(std::string_view frame) {
 
 void Connection::flush() {
   if (write_under_way_ || closed_ || outbox_.empty()) return;
-  writing_.clear();
-  if (writing_.capacity() > keep_bytes) writing_.shrink_to_fit();
   std::swap(writing_, outbox_);
   written_ = 0;
   write_under_way_ = true;
@@ -74,7 +72,11 @@ void Connection::on_written(std::error_code error, std::size_t count) {
     write_some();
     return;
   }
-  writing_.clear();
+  if (writing_.capacity() > keep_bytes) {
+    writing_ = std::string();
+  } else {
+    writing_.clear();
+  }
   written_ = 0;
   write_under_way_ = false;
   flush();

@@ -26,7 +26,7 @@ struct SessionLimits {
   std::size_t max_value = max_value_bytes;
   std::size_t max_unanswered = 4096;           // then a connection is not read from
   std::size_t max_unsent = 1 << 20;            // bytes; likewise
-  std::size_t max_unsent_events = 256 << 10;   // bytes; then its watches wait
+  std::size_t max_unsent_events = 64 << 10;    // bytes; then its watches wait
   std::size_t max_unanswered_bytes = 8 << 20;  // of big requests; likewise
   std::size_t hopeless_unsent = 64 << 20;      // bytes; then the connection is closed
   std::chrono::seconds patience{30};           // with half a frame, and with answers that nobody takes

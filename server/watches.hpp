@@ -28,9 +28,9 @@ struct WatchLimits {
   std::size_t changes = 100'000;        // in the ring
   std::size_t change_bytes = 32 << 20;  // of their keys and values
   std::size_t watches = 100'000;
-  std::size_t client_bytes_a_turn = 256 << 10;  // of events to one client
-  std::size_t bytes_a_turn = 8 << 20;           // to all of them
-  std::size_t looked_at_a_turn = 20'000;        // changes, by watches that read in the ring
+  std::size_t client_bytes_a_turn = 64 << 10;  // of events to one client
+  std::size_t bytes_a_turn = 2 << 20;          // to all of them
+  std::size_t looked_at_a_turn = 20'000;       // changes, by watches that read in the ring
 };
 
 // What a command did to one key.
