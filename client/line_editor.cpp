@@ -1,8 +1,10 @@
 #include "client/line_editor.hpp"
 
 #include <histedit.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <asio/posix/stream_descriptor.hpp>
 #include <asio/signal_set.hpp>
 #include <cerrno>
@@ -17,6 +19,8 @@ namespace kv::client {
 namespace {
 
 constexpr int max_history_lines = 1000;
+constexpr std::size_t max_completions_shown = 100;
+constexpr const char* clear_to_end_of_line = "\x1b[K";
 
 // libedit decodes what is typed by the locale. One without UTF-8 would break every name that is not ASCII.
 void use_utf8() {
@@ -28,14 +32,59 @@ void use_utf8() {
   std::setlocale(LC_CTYPE, "C.UTF-8");
 }
 
+// How many columns it takes; bytes that are no characters take none.
+std::size_t columns_of(const std::string& text) {
+  std::size_t columns = 0;
+  std::mbstate_t decoder{};
+  for (std::size_t at = 0; at < text.size();) {
+    wchar_t character = 0;
+    const std::size_t used = std::mbrtowc(&character, text.data() + at, text.size() - at, &decoder);
+    if (used == 0 || used > text.size() - at) return columns;
+    columns += static_cast<std::size_t>(std::max(::wcwidth(character), 0));
+    at += used;
+  }
+  return columns;
+}
+
+std::size_t terminal_columns() {
+  winsize size{};
+  if (::ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) != 0 || size.ws_col == 0) return 80;
+  return size.ws_col;
+}
+
+void put_out(const std::string& text) {
+  std::fwrite(text.data(), 1, text.size(), stdout);
+  std::fflush(stdout);
+}
+
+std::string common_beginning(const std::vector<std::string>& words) {
+  std::string common = words.front();
+  for (const std::string& word : words) {
+    const auto differs = std::mismatch(common.begin(), common.end(), word.begin(), word.end()).first;
+    common.erase(differs, common.end());
+  }
+  // Not half a character.
+  while (!common.empty() && columns_of(common) == 0) common.pop_back();
+  return common;
+}
+
+std::string listed(const Completions& completions) {
+  std::string lines;
+  const std::size_t shown = std::min(completions.words.size(), max_completions_shown);
+  for (std::size_t i = 0; i < shown; ++i) lines += "  " + completions.words[i] + "\n";
+  if (completions.more || shown < completions.words.size()) lines += "  …\n";
+  return lines;
+}
+
 }  // namespace
 
 struct LineEditor::State {
-  State(asio::io_context& context, std::filesystem::path file)
+  State(asio::io_context& context, std::filesystem::path file, LineHelp line_help)
       : io(context),
         input(context, ::dup(STDIN_FILENO)),
         signals(context, SIGINT, SIGTERM, SIGHUP),
-        history_file(std::move(file)) {
+        history_file(std::move(file)),
+        help(std::move(line_help)) {
     signals.add(SIGWINCH);
     signals.add(SIGCONT);
     wait_for_signal();
@@ -53,6 +102,8 @@ struct LineEditor::State {
     ::el_set(editor, EL_HIST, ::history, history);
     ::el_set(editor, EL_GETCFN, &State::read_character);
     ::el_set(editor, EL_BIND, "^R", "em-inc-search-prev", nullptr);
+    ::el_set(editor, EL_ADDFN, "kv-complete", "complete the word", &State::complete);
+    if (help.complete) ::el_set(editor, EL_BIND, "^I", "kv-complete", nullptr);
     ::el_source(editor, nullptr);  // ~/.editrc: the user's own key bindings
   }
 
@@ -116,12 +167,79 @@ struct LineEditor::State {
     return false;
   }
 
+  // ---- What is typed
+
+  std::string line_before_cursor() const {
+    const LineInfo* info = ::el_line(editor);
+    return {info->buffer, info->cursor};
+  }
+  std::string whole_line() const {
+    const LineInfo* info = ::el_line(editor);
+    return {info->buffer, info->lastchar};
+  }
+
+  void print_above(const std::string& lines) {
+    if (!reading || lines.empty()) return put_out(lines);
+    erase_hint();
+    const std::size_t row = (columns_of(prompt) + columns_of(line_before_cursor())) / terminal_columns();
+    put_out((row > 0 ? "\x1b[" + std::to_string(row) + "A" : "") + "\r\x1b[J" + lines);
+    ::el_set(editor, EL_REFRESH);
+    show_hint();
+  }
+
+  // Behind the cursor, where nothing is typed; libedit knows nothing of it.
+  void show_hint() {
+    if (!help.hint || shows_hint) return;
+    const std::string line = whole_line();
+    if (line.size() != line_before_cursor().size()) return;
+    const std::string hint = help.hint(line);
+    const std::size_t width = terminal_columns();
+    const std::size_t column = (columns_of(prompt) + columns_of(line)) % width;
+    if (hint.empty() || column + columns_of(hint) >= width) return;
+    put_out(
+        "\x1b"
+        "7\x1b[2m" +
+        hint +
+        "\x1b[0m\x1b"
+        "8");
+    shows_hint = true;
+  }
+  void erase_hint() {
+    if (std::exchange(shows_hint, false)) put_out(clear_to_end_of_line);
+  }
+
+  static unsigned char complete(EditLine* editor, int) {
+    State& self = *of(editor);
+    const std::string before = self.line_before_cursor();
+    const Completions completions = self.help.complete(before);
+    if (completions.words.empty() || completions.begin > before.size()) return CC_REFRESH_BEEP;
+    const std::string typed = before.substr(completions.begin);
+    const std::string common = common_beginning(completions.words);
+    if (common.size() > typed.size() || (completions.words.size() == 1 && common != typed)) {
+      ::el_deletestr(editor, static_cast<int>(characters_of(typed)));
+      ::el_insertstr(editor, common.c_str());
+    } else if (completions.words.size() > 1) {
+      self.print_above(listed(completions));
+    }
+    return CC_REFRESH;
+  }
+  // As libedit counts them.
+  static std::size_t characters_of(const std::string& text) {
+    std::mbstate_t decoder{};
+    const char* from = text.c_str();
+    const std::size_t count = std::mbsrtowcs(nullptr, &from, 0, &decoder);
+    return count == static_cast<std::size_t>(-1) ? text.size() : count;
+  }
+
   // For libedit: 1 and the character, 0 at the end, -1 after a signal.
   static int read_character(EditLine* editor, wchar_t* out) {
     State& self = *of(editor);
     std::mbstate_t decoder{};
     for (;;) {
-      if (!self.wait_for_key()) {
+      self.show_hint();
+      const bool has_key = self.wait_for_key();
+      self.erase_hint();
+      if (!has_key) {
         errno = EINTR;
         return -1;
       }
@@ -144,17 +262,19 @@ struct LineEditor::State {
   asio::posix::stream_descriptor input;
   asio::signal_set signals;
   std::filesystem::path history_file;
+  LineHelp help;
   EditLine* editor = nullptr;
   History* history = nullptr;
   std::string prompt;
   std::string last_line;
   bool reading = false;
+  bool shows_hint = false;
   bool interrupted = false;
   bool terminated = false;
 };
 
-LineEditor::LineEditor(asio::io_context& io, std::filesystem::path history)
-    : state_(std::make_unique<State>(io, std::move(history))) {}
+LineEditor::LineEditor(asio::io_context& io, std::filesystem::path history, LineHelp help)
+    : state_(std::make_unique<State>(io, std::move(history), std::move(help))) {}
 
 LineEditor::~LineEditor() = default;
 
@@ -179,6 +299,10 @@ LineEditor::Event LineEditor::read(const std::string& prompt, std::string& line)
   line.assign(text, static_cast<std::size_t>(count));
   while (!line.empty() && (line.back() == '\n' || line.back() == '\r')) line.pop_back();
   return Event::line;
+}
+
+void LineEditor::print_above(const std::string& lines) {
+  state_->print_above(lines);
 }
 
 void LineEditor::remember(const std::string& line) {

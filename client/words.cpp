@@ -1,5 +1,7 @@
 #include "client/words.hpp"
 
+#include <algorithm>
+#include <cctype>
 #include <cstddef>
 #include <utility>
 
@@ -26,6 +28,39 @@ std::size_t take_quoted(std::string_view line, std::size_t at, std::string& word
   return std::string_view::npos;
 }
 
+// A word from `at` on. `end` is behind it, or npos where it is not finished: then `missing` says what is.
+struct TakenWord {
+  std::string word;
+  std::size_t end = 0;
+  const char* missing = nullptr;
+};
+
+TakenWord take_word(std::string_view line, std::size_t at) {
+  TakenWord taken;
+  std::size_t i = at;
+  while (i < line.size() && !is_blank(line[i])) {
+    if (line[i] == '\'' || line[i] == '"') {
+      const bool single = line[i] == '\'';
+      i = take_quoted(line, i, taken.word);
+      if (i == std::string_view::npos) {
+        taken.missing = single ? "the quote ' is not closed" : "the quote \" is not closed";
+        break;
+      }
+    } else if (line[i] == '\\') {
+      if (++i == line.size()) {
+        taken.missing = "nothing follows the backslash at the end";
+        i = std::string_view::npos;
+        break;
+      }
+      taken.word += line[i++];
+    } else {
+      taken.word += line[i++];
+    }
+  }
+  taken.end = i;
+  return taken;
+}
+
 }  // namespace
 
 std::variant<std::vector<std::string>, WordsError> split_words(std::string_view line) {
@@ -34,23 +69,44 @@ std::variant<std::vector<std::string>, WordsError> split_words(std::string_view 
   for (;;) {
     while (i < line.size() && is_blank(line[i])) ++i;
     if (i == line.size() || (words.empty() && line[i] == '#')) return words;
-    std::string word;
-    while (i < line.size() && !is_blank(line[i])) {
-      if (line[i] == '\'' || line[i] == '"') {
-        const bool single = line[i] == '\'';
-        i = take_quoted(line, i, word);
-        if (i == std::string_view::npos) {
-          return WordsError{single ? "the quote ' is not closed" : "the quote \" is not closed"};
-        }
-      } else if (line[i] == '\\') {
-        if (++i == line.size()) return WordsError{"nothing follows the backslash at the end"};
-        word += line[i++];
-      } else {
-        word += line[i++];
-      }
-    }
-    words.push_back(std::move(word));
+    TakenWord taken = take_word(line, i);
+    if (taken.missing) return WordsError{taken.missing};
+    words.push_back(std::move(taken.word));
+    i = taken.end;
   }
+}
+
+UnfinishedLine split_unfinished(std::string_view line) {
+  UnfinishedLine unfinished;
+  for (std::size_t i = 0;;) {
+    while (i < line.size() && is_blank(line[i])) ++i;
+    unfinished.begin = i;
+    if (i == line.size()) return unfinished;
+    TakenWord taken = take_word(line, i);
+    if (taken.missing || taken.end == line.size()) {
+      unfinished.word = std::move(taken.word);
+      unfinished.in_quotes = taken.missing != nullptr;
+      return unfinished;
+    }
+    unfinished.words.push_back(std::move(taken.word));
+    i = taken.end;
+  }
+}
+
+std::string quoted_word(std::string_view word) {
+  constexpr std::string_view plain_too = "_-+./:@,=%~^!?*()[]{}<>;&|$";
+  const auto is_plain = [&](char c) {
+    const auto byte = static_cast<unsigned char>(c);
+    return byte >= 0x80 || (byte < 0x80 && std::isalnum(byte)) || plain_too.find(c) != std::string_view::npos;
+  };
+  if (!word.empty() && std::all_of(word.begin(), word.end(), is_plain)) return std::string(word);
+  if (word.find('\'') == std::string_view::npos) return "'" + std::string(word) + "'";
+  std::string quoted = "\"";
+  for (const char c : word) {
+    if (c == '"' || c == '\\') quoted += '\\';
+    quoted += c;
+  }
+  return quoted + "\"";
 }
 
 }  // namespace kv::client
