@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cstdlib>
 
+#include "client/diagnosis.hpp"
 #include "common/table.hpp"
 #include "common/text.hpp"
 
@@ -31,17 +32,6 @@ std::string number(std::uint64_t value) {
 
 std::string painted(bool colours, const char* code, const std::string& text) {
   return colours ? std::string("\x1b[") + code + "m" + text + "\x1b[0m" : text;
-}
-
-// How far each server is behind: measured by the highest position that any of them knows to be committed.
-std::uint64_t highest_committed(const std::vector<NodeStatus>& rows) {
-  std::uint64_t highest = 0;
-  for (const NodeStatus& row : rows) {
-    if (const auto* ok = std::get_if<message::StatusOk>(&row.result)) {
-      highest = std::max({highest, ok->committed, ok->applied});
-    }
-  }
-  return highest;
 }
 
 std::string peers_json(const std::vector<message::PeerStatus>& peers) {
@@ -203,12 +193,10 @@ void Printer::status_table(const std::vector<NodeStatus>& rows) {
   Table table({"NODE", "ADDRESS", "ROLE", "TERM", "APPLIED", "BEHIND", "KEYS", "SIZE", "UPTIME"});
   for (const std::size_t column : {3, 4, 5, 6, 7, 8}) table.align_right(column);
   const std::uint64_t committed = highest_committed(rows);
-  std::vector<std::string> troubles;
   for (const NodeStatus& row : rows) {
     const std::string node = row.node.empty() ? "?" : escape_control(row.node);
-    if (const auto* why = std::get_if<std::string>(&row.result)) {
+    if (std::holds_alternative<std::string>(row.result)) {
       table.add({node, row.address, colour(red, "unreachable"), "-", "-", "-", "-", "-", "-"});
-      troubles.push_back(row.address + ": " + escape_control(*why));
       continue;
     }
     const auto& ok = std::get<message::StatusOk>(row.result);
@@ -220,7 +208,7 @@ void Printer::status_table(const std::vector<NodeStatus>& rows) {
   }
   screen_.out << table.text(screen_.out_is_terminal);
   screen_.out.flush();
-  for (const std::string& trouble : troubles) warning(trouble);
+  for (const std::string& trouble : troubles_of(rows)) warning(trouble);
 }
 
 void Printer::status(const std::vector<NodeStatus>& rows) {

@@ -310,6 +310,7 @@ struct StatusOk {
   std::string version;
   std::vector<PeerStatus> peers;  // at the leader; else empty
   std::uint64_t watching = 0;     // watches
+  std::uint64_t delay_ms = 0;     // by which everything is applied late on purpose
   bool operator==(const StatusOk&) const = default;
 };
 

@@ -390,6 +390,7 @@ void describe(Visitor& v, Is<StatusOk> auto& m) {
   v.standard("digest", m.digest);
   v.standard("waiting", m.waiting);
   v.standard("watching", m.watching);
+  v.optional("delay_ms", m.delay_ms);
   v.standard("connections", m.connections);
   v.standard("uptime_ms", m.uptime_ms);
   v.standard("version", m.version);

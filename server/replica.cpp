@@ -471,6 +471,7 @@ message::StatusOk Replica::status() const {
   status.digest = hexadecimal(store_->content_digest());
   status.waiting = waiting_reads();
   status.watching = watches_.size();
+  status.delay_ms = config_.delay_ticks * tick_ms;
   for (const std::string& name : roster_.names()) {
     const raft::Progress* progress = raft_.progress_of(raft::NodeId(name));
     if (progress) status.peers.push_back({name, progress->match.value, progress->ticks_since_contact * tick_ms});

@@ -196,6 +196,11 @@ TEST_CASE("the other answers") {
   follower.role = "follower";
   check_answer(replaced(replaced(text, R"("role":"leader")", R"("role":"follower")"), R"(,"peers":[])", ""),
                answer(2, follower));
+  follower.delay_ms = 3000;
+  check_answer(
+      replaced(replaced(replaced(text, R"("role":"leader")", R"("role":"follower")"), R"(,"peers":[])", ""),
+               R"("watching":6,)", R"("watching":6,"delay_ms":3000,)"),
+      answer(2, follower));
   status.peers = {{"n2", 62, 10}, {"n3", 58, 2000}};
   check_answer(replaced(text, R"("peers":[])",
                         R"("peers":[{"node":"n2","match":62,"last_contact_ms":10},)"
