@@ -9,6 +9,9 @@ namespace kv::client {
 Call::Call(asio::any_io_executor executor, Clock::time_point deadline)
     : deadline_(deadline), timer_(std::move(executor)) {}
 
+Call::Call(const std::shared_ptr<Call>& waiter)
+    : deadline_(waiter->deadline_), timer_(waiter->timer_.get_executor()), waiter_(waiter) {}
+
 std::chrono::milliseconds Call::remaining() const {
   const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(deadline_ - Clock::now());
   return std::max(left, std::chrono::milliseconds{0});
@@ -25,6 +28,7 @@ asio::awaitable<void> Call::wait(Clock::time_point until) {
 void Call::wake() {
   woken_ = true;
   timer_.cancel();
+  if (const std::shared_ptr<Call> waiter = waiter_.lock()) waiter->wake();
 }
 
 void Call::interrupt() {

@@ -11,6 +11,7 @@
 #include <asio/steady_timer.hpp>
 #include <chrono>
 #include <deque>
+#include <memory>
 #include <optional>
 #include <string>
 
@@ -23,6 +24,8 @@ using Clock = std::chrono::steady_clock;
 class Call {
  public:
   Call(asio::any_io_executor executor, Clock::time_point deadline);
+  // A second letter box of `waiter`, with its deadline: what wakes this one wakes that one.
+  explicit Call(const std::shared_ptr<Call>& waiter);
 
   Clock::time_point deadline() const { return deadline_; }
   // For a command that may take as long as it gets on.
@@ -50,6 +53,7 @@ class Call {
  private:
   Clock::time_point deadline_;
   asio::steady_timer timer_;
+  std::weak_ptr<Call> waiter_;
   bool woken_ = false;
   bool interrupted_ = false;
   std::deque<message::Answer> answers_;

@@ -6,8 +6,6 @@
 #include <tuple>
 #include <utility>
 
-#include "common/text.hpp"
-
 namespace kv::client {
 namespace {
 
@@ -36,6 +34,17 @@ bool fits(const Client::Body& body, const message::Answer& answer) {
   return false;
 }
 
+// What a read asks for, if the same may be asked of several servers: not if it is to wait for the next version.
+std::optional<std::uint64_t> position_read_at(const Client::Body& body) {
+  if (const auto* get = std::get_if<message::Get>(&body); get && !get->newer_than) {
+    return get->consistency == message::Consistency::session ? get->ts : 0;
+  }
+  if (const auto* list = std::get_if<message::List>(&body)) {
+    return list->consistency == message::Consistency::session ? list->ts : 0;
+  }
+  return std::nullopt;
+}
+
 template <class Body>
 Reply make_reply(Body body, const Link& link) {
   Reply reply;
@@ -48,7 +57,10 @@ Reply make_reply(Body body, const Link& link) {
 }  // namespace
 
 Client::Client(asio::io_context& io, ClientOptions options)
-    : io_(io), answer_grace_(options.answer_grace), pool_(io, options.connect_step, options.seed) {
+    : io_(io),
+      answer_grace_(options.answer_grace),
+      hedge_times_(options.hedge_times),
+      pool_(io, std::move(options.name), options.server_times, options.seed) {
   pool_.restart(std::move(options.endpoints), std::move(options.cluster), options.endpoints_first);
   if (options.known) pool_.add_known(*options.known);
 }
@@ -88,7 +100,7 @@ asio::awaitable<Outcome> Client::request(std::shared_ptr<Call> call, Body body, 
   Trial trial;
   trial.write = is_write(body);
   for (;;) {
-    const ServerPtr server = co_await pool_.reach(call);
+    const ServerPtr server = co_await pool_.reach(call, position_read_at(body).value_or(0));
     if (server) {
       if (trial.write) begin_write(body, *server->link);
       std::optional<Outcome> outcome = co_await attempt(call, server, body, trial, on_wait);
@@ -120,35 +132,55 @@ void Client::end_session() {
   pool_.close_connections("the session has expired");
 }
 
+message::Request Client::make_request(const Call& call, const Body& body) const {
+  message::Request request;
+  request.timeout_ms = static_cast<std::uint64_t>(std::max<std::int64_t>(call.remaining().count(), 1));
+  request.body = body;
+  return request;
+}
+
+void Client::begin_trial(const ServerPtr& server, Trial& trial) {
+  ++trial.sent;
+  trial.where = server->link->name();
+  trial.node = server->link->hello().node;
+  trial.error.reset();
+  trial.wait.reset();
+  trial.why.clear();
+}
+
 // nullopt: another attempt may help.
 asio::awaitable<std::optional<Outcome>> Client::attempt(std::shared_ptr<Call> call, ServerPtr server,
                                                         const Body& body, Trial& trial,
                                                         const WaitHandler& on_wait) {
   const std::shared_ptr<Link> link = server->link;
-  message::Request request;
-  request.timeout_ms = static_cast<std::uint64_t>(std::max<std::int64_t>(call->remaining().count(), 1));
-  request.body = body;
+  message::Request request = make_request(*call, body);
+  std::optional<Hedge> hedge;
+  if (const auto position = position_read_at(body)) {
+    hedge.emplace(pool_, call, request, *position, server, on_wait, hedge_times_);
+  }
   call->begin_attempt();
+  begin_trial(server, trial);
   const std::uint64_t id = link->ask(std::move(request), call);
-  ++trial.sent;
-  trial.where = link->name();
-  trial.node = link->hello().node;
-  trial.error.reset();
-  trial.why.clear();
   const Clock::time_point patience = call->deadline() + answer_grace_;
   for (;;) {
     std::optional<message::Answer> answer = call->take();
     if (answer) {
+      pool_.note_position(server, *answer);
       const auto* wait = std::get_if<message::WaitForResponse>(&answer->body);
       if (!wait) co_return judge(std::move(*answer), server, body, trial);
+      trial.wait = *wait;
+      if (hedge) hedge->first_waits();
       if (on_wait) on_wait(*wait);
       continue;
     }
-    if (call->lost()) {
-      trial.maybe_applied = trial.write;
-      trial.why = *call->lost();
-      pool_.note_failure(server);
-      co_return std::nullopt;
+    if (call->lost()) co_return lost(*call->lost(), server, trial);
+    if (hedge) {
+      std::optional<Hedge::Answered> second = hedge->step();
+      if (second) {
+        link->abandon(id);
+        begin_trial(second->server, trial);
+        co_return judge(std::move(second->answer), second->server, body, trial);
+      }
     }
     const bool late = Clock::now() >= patience;
     if (late || call->interrupted()) {
@@ -158,8 +190,15 @@ asio::awaitable<std::optional<Outcome>> Client::attempt(std::shared_ptr<Call> ca
       if (late) link->close("no answer in time");
       co_return Outcome(give_up(*call, trial));
     }
-    co_await call->wait(patience);
+    co_await call->wait(hedge ? std::min(patience, hedge->next_event()) : patience);
   }
+}
+
+std::optional<Outcome> Client::lost(const std::string& why, const ServerPtr& server, Trial& trial) {
+  trial.maybe_applied = trial.write;
+  trial.why = why;
+  pool_.note_failure(server);
+  return std::nullopt;
 }
 
 std::optional<Outcome> Client::judge(message::Answer answer, const ServerPtr& server, const Body& body,
@@ -199,9 +238,7 @@ std::optional<Outcome> Client::judge_error(message::Error error, const ServerPtr
   // first answer, repeated.
   const bool unknown = trial.maybe_applied && code != message::Code::conflict;
   failure.kind = unknown ? Failure::Kind::unknown_outcome : Failure::Kind::refused;
-  failure.where = trial.where;
-  failure.node = trial.node;
-  failure.error = trial.error;
+  tell_where(failure, trial);
   return Outcome(std::move(failure));
 }
 
@@ -223,16 +260,29 @@ Failure Client::give_up(const Call& call, const Trial& trial) const {
   if (trial.sent == 0) {
     failure = pool_.no_server();
   } else {
-    failure.where = trial.where;
-    failure.node = trial.node;
-    failure.error = trial.error;
-    failure.why = trial.why;
+    tell_where(failure, trial);
     failure.kind = trial.error ? Failure::Kind::refused : Failure::Kind::no_answer;
   }
   if (trial.maybe_applied) failure.kind = Failure::Kind::unknown_outcome;
   if (call.interrupted()) failure.kind = Failure::Kind::interrupted;
   failure.maybe_applied = trial.maybe_applied;
   return failure;
+}
+
+void Client::tell_where(Failure& failure, const Trial& trial) const {
+  failure.where = trial.where;
+  failure.node = trial.node;
+  failure.error = trial.error;
+  failure.why = trial.why;
+  failure.leader = pool_.leader();
+  if (trial.error && trial.error->code == message::Code::timeout) {
+    failure.applied = trial.error->applied;
+    failure.asked = trial.error->ts;
+    if (trial.error->leader) failure.leader = *trial.error->leader;
+  } else if (trial.wait) {
+    failure.applied = trial.wait->applied;
+    failure.asked = trial.wait->ts;
+  }
 }
 
 // ---- Status --------------------------------------------------------------------------------------------

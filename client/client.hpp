@@ -1,6 +1,7 @@
 // The client library: sends requests to a cluster, whichever of its servers are up.
 //
-// Each request goes to one of the servers by chance (server_pool.hpp), so a dead one costs milliseconds.
+// Each request goes to one of the servers by chance (server_pool.hpp), so a dead one costs milliseconds. A read
+// whose server is behind, or says nothing, is asked of a second one too (hedge.hpp).
 //
 // What is tried again until the deadline: a read always; a write when it is certain that it was not applied,
 // and also when it is not certain, because every write carries (session, seq) and the servers apply each seq
@@ -22,12 +23,14 @@
 #include <vector>
 
 #include "client/call.hpp"
+#include "client/hedge.hpp"
 #include "client/known_servers.hpp"
 #include "client/link.hpp"
 #include "client/outcome.hpp"
 #include "client/server_pool.hpp"
 #include "common/address.hpp"
 #include "common/message.hpp"
+#include "common/text.hpp"
 
 namespace kv::client {
 
@@ -39,10 +42,12 @@ struct ClientOptions {
   std::optional<KnownServers> known;
   // The cluster that the caller remembers, empty for none: servers of any other are not used.
   std::string cluster;
-  // How long a connection may take before the next server is tried beside it.
-  std::chrono::milliseconds connect_step{100};
+  ServerPool::Times server_times;
+  HedgeTimes hedge_times;
   // How much longer than the deadline to wait for the final answer of a server that was told the deadline.
   std::chrono::milliseconds answer_grace{300};
+  // This program, for the servers' logs.
+  std::string name = std::string("kvctl ") + version;
   std::uint64_t seed = std::random_device{}();
 };
 
@@ -104,22 +109,28 @@ class Client {
     std::string where;  // the server that was asked last, and its name alone
     std::string node;
     std::optional<message::Error> error;
+    std::optional<message::WaitForResponse> wait;  // what it said of itself
     std::string why;
   };
 
   asio::awaitable<std::optional<Outcome>> attempt(std::shared_ptr<Call> call, ServerPtr server, const Body& body,
                                                   Trial& trial, const WaitHandler& on_wait);
+  message::Request make_request(const Call& call, const Body& body) const;
   asio::awaitable<bool> pause(std::shared_ptr<Call> call, Trial& trial);
   asio::awaitable<void> ask_status(std::shared_ptr<Call> call, ServerPtr server, NodeStatus& row);
 
   void begin_write(Body& body, const Link& link);
   void end_session();
+  static void begin_trial(const ServerPtr& server, Trial& trial);
+  std::optional<Outcome> lost(const std::string& why, const ServerPtr& server, Trial& trial);
   std::optional<Outcome> judge(message::Answer answer, const ServerPtr& server, const Body& body, Trial& trial);
   std::optional<Outcome> judge_error(message::Error error, const ServerPtr& server, Trial& trial);
   Failure give_up(const Call& call, const Trial& trial) const;
+  void tell_where(Failure& failure, const Trial& trial) const;
 
   asio::io_context& io_;
   std::chrono::milliseconds answer_grace_;
+  HedgeTimes hedge_times_;
   ServerPool pool_;
   std::vector<std::weak_ptr<Call>> calls_;
   // The session that makes retries of writes safe; begins with the first write.

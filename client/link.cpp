@@ -18,6 +18,7 @@ using asio::ip::tcp;
 constexpr auto as_values = asio::experimental::as_tuple(asio::use_awaitable);
 // What a server may send: more than its default, since its --max-frame is not known here.
 constexpr std::size_t max_answer_frame = peer_max_frame;
+constexpr std::chrono::milliseconds hello_timeout{1000};
 
 std::string text_of_error(const std::error_code& error) {
   if (error == asio::error::eof || error == asio::error::connection_reset || error == asio::error::broken_pipe) {
@@ -30,8 +31,12 @@ std::string text_of_error(const std::error_code& error) {
 
 }  // namespace
 
-Link::Link(asio::any_io_executor executor, Address address)
-    : address_(std::move(address)), resolver_(executor), socket_(executor), timer_(executor) {}
+Link::Link(asio::any_io_executor executor, Address address, std::string client)
+    : address_(std::move(address)),
+      client_(std::move(client)),
+      resolver_(executor),
+      socket_(executor),
+      timer_(executor) {}
 
 std::string Link::name() const {
   if (hello_.node.empty()) return address_.text();
@@ -96,15 +101,27 @@ asio::awaitable<bool> Link::connect() {
   co_return true;
 }
 
-asio::awaitable<void> Link::introduce(std::string cluster, Clock::time_point deadline) {
+message::Request Link::make_init(std::string cluster, std::chrono::milliseconds timeout) {
   message::Request request;
   request.id = ++last_id_;
   request.cluster = std::move(cluster);
-  const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(deadline - Clock::now()).count();
-  request.timeout_ms = static_cast<std::uint64_t>(std::max<std::int64_t>(left, 1));
+  request.timeout_ms = static_cast<std::uint64_t>(std::max<std::int64_t>(timeout.count(), 1));
   message::Init init;
-  init.client = std::string("kvctl ") + version;
+  init.client = client_;
   request.body = std::move(init);
+  return request;
+}
+
+void Link::ask_hello(std::string cluster) {
+  const message::Request request = make_init(std::move(cluster), hello_timeout);
+  hello_asked_ = request.id;
+  connection_->send(request);
+  connection_->flush();
+}
+
+asio::awaitable<void> Link::introduce(std::string cluster, Clock::time_point deadline) {
+  const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(deadline - Clock::now());
+  const message::Request request = make_init(std::move(cluster), left);
   connection_->send(request);
   connection_->flush();
 
@@ -112,8 +129,9 @@ asio::awaitable<void> Link::introduce(std::string cluster, Clock::time_point dea
   if (!answer) co_return;
   if (auto* hello = std::get_if<message::InitOk>(&answer->body)) {
     hello_ = std::move(*hello);
+    ++hellos_;
     if (hello_.protocol != protocol_version) {
-      close("it speaks version " + std::to_string(hello_.protocol) + " of the protocol, this kvctl version " +
+      close("it speaks version " + std::to_string(hello_.protocol) + " of the protocol, this client version " +
             std::to_string(protocol_version));
     } else {
       changed(State::ready);
@@ -161,6 +179,14 @@ void Link::dispatch(message::Answer answer) {
     // The server could not read a frame of ours: which request that was is not known, so all are lost.
     const auto* error = std::get_if<message::Error>(&answer.body);
     close(error ? "the server said: " + escape_control(error->message) : "an answer without an id");
+    return;
+  }
+  if (answer.id == hello_asked_) {
+    hello_asked_.reset();
+    auto* hello = std::get_if<message::InitOk>(&answer.body);
+    if (!hello) return;  // not now: whoever wants it asks again
+    hello_ = std::move(*hello);
+    ++hellos_;
     return;
   }
   const auto found = pending_.find(*answer.id);

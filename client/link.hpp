@@ -27,7 +27,8 @@ class Link : public std::enable_shared_from_this<Link> {
  public:
   enum class State { opening, ready, closed };
 
-  Link(asio::any_io_executor executor, Address address);
+  // `client`: this program's name and version, for the servers' logs.
+  Link(asio::any_io_executor executor, Address address, std::string client);
 
   // To be spawned once. Connects and sends INIT, with `cluster` unless that is empty; closed if INIT_OK has not
   // come by `deadline`. Then reads until the connection ends.
@@ -39,7 +40,11 @@ class Link : public std::enable_shared_from_this<Link> {
   const Address& address() const { return address_; }
   // "n2 (127.0.0.1:7402)", or the address alone as long as the server has not said its name.
   std::string name() const;
-  const message::InitOk& hello() const { return hello_; }  // once ready
+  // The newest INIT_OK, once ready, and how many there have been.
+  const message::InitOk& hello() const { return hello_; }
+  std::uint64_t hellos() const { return hellos_; }
+  // Asks for another one: members and leader as the server knows them now. Only when ready.
+  void ask_hello(std::string cluster);
   // For a person: why it was closed, or, while it is opening, what it waits for.
   std::string trouble() const;
   // Once closed: the ERROR, where the server answered INIT with one.
@@ -61,16 +66,20 @@ class Link : public std::enable_shared_from_this<Link> {
   asio::awaitable<std::optional<std::vector<asio::ip::tcp::endpoint>>> resolve();
   asio::awaitable<std::optional<message::Answer>> next_answer();
   void close_at(Clock::time_point deadline);
+  message::Request make_init(std::string cluster, std::chrono::milliseconds timeout);
   void dispatch(message::Answer answer);
   void changed(State state);
 
   Address address_;
+  std::string client_;
   asio::ip::tcp::resolver resolver_;
   asio::ip::tcp::socket socket_;  // until connected
   asio::steady_timer timer_;      // closes what does not get ready in time
   std::shared_ptr<Connection> connection_;
   State state_ = State::opening;
   message::InitOk hello_;
+  std::uint64_t hellos_ = 0;
+  std::optional<std::uint64_t> hello_asked_;  // the id of the INIT that asks for another one
   std::string why_closed_;
   std::optional<message::Error> refusal_;
   std::uint64_t last_id_ = 0;

@@ -8,29 +8,35 @@ namespace {
 constexpr std::size_t max_message_bytes = 1024;  // of what a server says: it is shown to a person
 
 // "n2 has applied 41, you asked for 57; the leader is n1"
-std::string describe_timeout(const Failure& failure) {
-  const message::Error& error = *failure.error;
-  if (!error.applied || !error.ts) return escape_control(error.message, max_message_bytes);
-  std::string text = escape_control(failure.node) + " has applied " + std::to_string(*error.applied) +
-                     ", you asked for " + std::to_string(*error.ts);
-  const bool knows_leader = error.leader && !error.leader->empty();
-  text += knows_leader ? "; the leader is " + escape_control(*error.leader) : "; it knows no leader";
-  return text;
+std::string describe_position(const Failure& failure) {
+  std::string text = escape_control(failure.node) + " has applied " + std::to_string(*failure.applied) +
+                     ", you asked for " + std::to_string(*failure.asked);
+  return text +
+         (failure.leader.empty() ? "; it knows no leader" : "; the leader is " + escape_control(failure.leader));
 }
 
-std::string advice(message::Code code) {
+std::string describe_timeout(Failure failure) {
+  const message::Error& error = *failure.error;
+  if (!error.applied || !error.ts) return escape_control(error.message, max_message_bytes);
+  failure.applied = error.applied;
+  failure.asked = error.ts;
+  if (error.leader) failure.leader = *error.leader;
+  return describe_position(failure);
+}
+
+std::string advice_for(message::Code code) {
   switch (code) {
     case message::Code::timeout:
-      return "try again, or give it more time with --timeout";
+      return "; try again, or give it more time with --timeout";
     case message::Code::no_leader:
-      return "look at kvctl status";
+      return "; look at kvctl status";
     case message::Code::no_space:
-      return "delete keys, or give the servers more room";
+      return "; delete keys, or give the servers more room";
     case message::Code::overloaded:
     case message::Code::shutting_down:
-      return "try again in a moment";
+      return "; try again in a moment";
     case message::Code::cluster_mismatch:
-      return "timestamps of one cluster mean nothing in another: name the right servers with --endpoints, or "
+      return "; timestamps of one cluster mean nothing in another: name the right servers with --endpoints, or "
              "another session file with --session";
     default:
       return "";
@@ -42,8 +48,7 @@ std::string describe_refused(const std::string& what, const Failure& failure) {
   if (error.code == message::Code::conflict) {
     std::string text = what + ": conflict: ";
     if (!error.ts) return text + escape_control(error.message, max_message_bytes);
-    text += *error.ts == 0 ? "the key is absent (ts 0)" : "the key's ts is " + std::to_string(*error.ts);
-    return text + ", not the one given with --if-ts";
+    return text + (*error.ts == 0 ? "the key is absent (ts 0)" : "the key's ts is " + std::to_string(*error.ts));
   }
   std::string text = what + ": ";
   if (error.code == message::Code::timeout) {
@@ -52,8 +57,7 @@ std::string describe_refused(const std::string& what, const Failure& failure) {
     if (!failure.where.empty()) text += failure.where + " refused: ";
     text += std::string(name_of(error.code)) + ": " + escape_control(error.message, max_message_bytes);
   }
-  const std::string next = advice(error.code);
-  return next.empty() ? text : text + "; " + next;
+  return text;
 }
 
 std::string describe_unknown(const std::string& what, const Failure& failure) {
@@ -65,13 +69,40 @@ std::string describe_unknown(const std::string& what, const Failure& failure) {
     text += " and not answered in time";
     if (!failure.why.empty()) text += " (" + failure.why + ")";
   }
-  return text + "; it may have been applied or may still be: look with kvctl get before you repeat it";
+  return text + "; it may have been applied or may still be";
 }
 
 std::string describe_no_server(const Failure& failure) {
   std::string text = "no server reached: ";
   for (std::size_t i = 0; i < failure.attempts.size(); ++i) text += (i == 0 ? "" : "; ") + failure.attempts[i];
-  return text + "; start one with kvd, or name others with --endpoints";
+  return text;
+}
+
+std::string describe_no_answer(const std::string& what, const Failure& failure) {
+  std::string text = what + ": no answer from " + failure.where + " in time";
+  if (!failure.why.empty()) text += " (" + failure.why + ")";
+  if (failure.applied && failure.asked) text += ": " + describe_position(failure);
+  return text;
+}
+
+// What next, in kvctl's words, with what joins it to the rest; empty: nothing that it knows of.
+std::string advice(const Failure& failure) {
+  switch (failure.kind) {
+    case Failure::Kind::no_server:
+      return "; start one with kvd, or name others with --endpoints";
+    case Failure::Kind::refused:
+      if (failure.error->code == message::Code::conflict) {
+        return failure.error->ts ? ", not the one given with --if-ts" : "";
+      }
+      return advice_for(failure.error->code);
+    case Failure::Kind::no_answer:
+      return advice_for(message::Code::timeout);
+    case Failure::Kind::unknown_outcome:
+      return ": look with kvctl get before you repeat it";
+    case Failure::Kind::interrupted:
+      return "";
+  }
+  return "";
 }
 
 }  // namespace
@@ -93,15 +124,17 @@ Exit exit_of(const Failure& failure) {
 }
 
 std::string describe(const std::string& what, const Failure& failure) {
+  return explain(what, failure) + advice(failure);
+}
+
+std::string explain(const std::string& what, const Failure& failure) {
   switch (failure.kind) {
     case Failure::Kind::no_server:
       return describe_no_server(failure);
     case Failure::Kind::refused:
       return describe_refused(what, failure);
     case Failure::Kind::no_answer:
-      return what + ": no answer from " + failure.where + " in time" +
-             (failure.why.empty() ? "" : " (" + failure.why + ")") +
-             "; try again, or give it more time with --timeout";
+      return describe_no_answer(what, failure);
     case Failure::Kind::unknown_outcome:
       return describe_unknown(what, failure);
     case Failure::Kind::interrupted:

@@ -2,6 +2,7 @@
 // a sentence for a person. Values only.
 #pragma once
 
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <variant>
@@ -41,6 +42,10 @@ struct Failure {
   std::string node;   // its name alone
   // What that server said, where it said anything.
   std::optional<message::Error> error;
+  // How far it said it was and what it was asked for, where it said that; and who leads, as far as is known.
+  std::optional<std::uint64_t> applied;
+  std::optional<std::uint64_t> asked;
+  std::string leader;
   // What else went wrong: "the server closed the connection".
   std::string why;
   // no_server: "127.0.0.1:7401: connection refused", one for each address.
@@ -55,5 +60,7 @@ Exit exit_of(const Failure& failure);
 // One line without the final newline, for stderr: what failed, where, why, what next. `what` is the command as
 // the user knows it: `put "colour"`.
 std::string describe(const std::string& what, const Failure& failure);
+// The same without what next, which is said in kvctl's words.
+std::string explain(const std::string& what, const Failure& failure);
 
 }  // namespace kv::client

@@ -10,8 +10,10 @@ namespace {
 
 using std::chrono::milliseconds;
 
-// A server that has just failed is tried last for so long.
-constexpr milliseconds avoid_for{2000};
+// After a failure the servers are asked for members and leader, at most so often, until they have had so much time
+// to elect another leader.
+constexpr milliseconds between_news{1000};
+constexpr milliseconds until_settled{2000};
 
 // For coroutines that nobody waits for: a Link's failures are values, so what arrives here is a bug or an
 // exhausted machine. The link says so to whoever uses it.
@@ -33,11 +35,11 @@ bool may_help_to_retry(message::Code code) {
          code == message::Code::overloaded;
 }
 
-ServerPool::ServerPool(asio::io_context& io, milliseconds connect_step, std::uint64_t seed)
-    : io_(io), connect_step_(connect_step), random_(seed) {}
+ServerPool::ServerPool(asio::io_context& io, std::string name, Times times, std::uint64_t seed)
+    : io_(io), name_(std::move(name)), times_(times), random_(seed) {}
 
 ServerPool::~ServerPool() {
-  close_connections("kvctl has ended");
+  close_connections("the client has ended");
 }
 
 void ServerPool::close_connections(const std::string& why) {
@@ -52,14 +54,11 @@ void ServerPool::restart(std::vector<Address> endpoints, std::string cluster, bo
   close_connections("other servers were named");
   servers_.clear();
   leader_.clear();
+  members_at_ = 0;
+  last_trouble_ = news_asked_ = Clock::time_point::min();
   cluster_ = std::move(cluster);
   for (Address& address : endpoints) {
-    const auto same = [&](const ServerPtr& server) { return server->address == address; };
-    if (std::any_of(servers_.begin(), servers_.end(), same)) continue;
-    const auto server = std::make_shared<Server>();
-    server->address = std::move(address);
-    server->given = true;
-    servers_.push_back(server);
+    if (!find(address)) add(std::move(address), "", true, false);
   }
   member_count_ = servers_.size();
 }
@@ -67,13 +66,31 @@ void ServerPool::restart(std::vector<Address> endpoints, std::string cluster, bo
 void ServerPool::add_known(const KnownServers& known) {
   known_cluster_ = known.cluster;
   for (const Address& address : known.members) {
-    const auto same = [&](const ServerPtr& server) { return server->address == address; };
-    if (std::any_of(servers_.begin(), servers_.end(), same)) continue;
-    const auto server = std::make_shared<Server>();
-    server->address = address;
-    server->remembered = true;
-    servers_.push_back(server);
+    if (!find(address)) add(address, "", false, true);
   }
+}
+
+void ServerPool::add(Address address, std::string node, bool given, bool remembered) {
+  const auto server = std::make_shared<Server>();
+  server->address = std::move(address);
+  server->node = std::move(node);
+  server->given = given;
+  server->remembered = remembered;
+  servers_.push_back(server);
+}
+
+ServerPool::ServerPtr ServerPool::find(const Address& address) const {
+  for (const ServerPtr& server : servers_) {
+    if (server->address == address) return server;
+  }
+  return nullptr;
+}
+
+ServerPool::ServerPtr ServerPool::find(const std::string& node, bool given) const {
+  for (const ServerPtr& server : servers_) {
+    if (server->node == node && server->given == given) return server;
+  }
+  return nullptr;
 }
 
 std::optional<KnownServers> ServerPool::known_servers() const {
@@ -85,25 +102,60 @@ std::optional<KnownServers> ServerPool::known_servers() const {
   return known;
 }
 
-std::vector<ServerPool::ServerPtr> ServerPool::in_random_order() {
+// ---- Whom to ask ---------------------------------------------------------------------------------------
+
+bool ServerPool::is_out_of_favour(const ServerPtr& server) const {
+  const bool hangs = server->link && server->link->state() == Link::State::opening;
+  return hangs || server->avoid_until > Clock::now();
+}
+
+bool ServerPool::is_behind(const Server& server, std::uint64_t position) const {
+  return server.applied < position && server.behind_until > Clock::now();
+}
+
+std::vector<ServerPool::ServerPtr> ServerPool::in_random_order(std::uint64_t position) {
   std::vector<ServerPtr> order = servers_;
   std::shuffle(order.begin(), order.end(), random_);
+  if (position > 0) {
+    const auto has = [&](const ServerPtr& server) { return knows_to_have(*server, position); };
+    // Not always those that are known to have it: how far the others are is heard only from them, and a client
+    // that reads what it has just written would ask the leader alone.
+    const auto known = std::count_if(order.begin(), order.end(), has);
+    if (random_() % (known == 1 ? 2 : 8) != 0) std::stable_partition(order.begin(), order.end(), has);
+    std::stable_partition(order.begin(), order.end(),
+                          [&](const ServerPtr& server) { return !is_behind(*server, position); });
+  }
   if (endpoints_first_ || !in_contact_) {
     std::stable_partition(order.begin(), order.end(), [](const ServerPtr& server) { return server->given; });
   }
-  const auto now = Clock::now();
-  std::stable_partition(order.begin(), order.end(), [now](const ServerPtr& server) {
-    const bool hangs = server->link && server->link->state() == Link::State::opening;
-    return !hangs && server->avoid_until <= now;
+  std::stable_partition(order.begin(), order.end(),
+                        [this](const ServerPtr& server) { return !is_out_of_favour(server); });
+  return order;
+}
+
+std::vector<ServerPool::ServerPtr> ServerPool::others_for(const ServerPtr& first, std::uint64_t position) {
+  std::vector<ServerPtr> order = in_random_order(position);
+  std::erase_if(order, [&](const ServerPtr& server) {
+    const bool same = server == first || (!server->node.empty() && server->node == first->node);
+    const bool not_wanted = endpoints_first_ && !server->given;
+    return same || not_wanted || is_out_of_favour(server) || is_behind(*server, position);
   });
+  std::stable_partition(order.begin(), order.end(),
+                        [&](const ServerPtr& server) { return knows_to_have(*server, position); });
   return order;
 }
 
 void ServerPool::open_link(const ServerPtr& server, Clock::time_point deadline) {
   if (server->link && server->link->state() != Link::State::closed) return;
-  server->link = std::make_shared<Link>(io_.get_executor(), server->address);
-  server->welcomed = false;
+  server->link = std::make_shared<Link>(io_.get_executor(), server->address, name_);
+  server->hellos_taken = 0;
+  server->applied = 0;  // the process may be another one by now
   asio::co_spawn(io_, server->link->run(cluster_, deadline), closing_on_exception(server->link));
+}
+
+void ServerPool::open(const ServerPtr& server, const std::shared_ptr<Call>& call) {
+  open_link(server, call->deadline());
+  server->link->notify(call);
 }
 
 void ServerPool::note_failure(const ServerPtr& server) {
@@ -113,7 +165,30 @@ void ServerPool::note_failure(const ServerPtr& server) {
 }
 
 void ServerPool::avoid(const ServerPtr& server) {
-  server->avoid_until = Clock::now() + avoid_for;
+  last_trouble_ = Clock::now();
+  server->avoid_until = last_trouble_ + times_.avoid;
+}
+
+void ServerPool::note_position(const ServerPtr& server, const message::Answer& answer) {
+  const auto is_at = [](const ServerPtr& whose, std::uint64_t position) {
+    if (whose) whose->applied = std::max(whose->applied, position);
+  };
+  // A write is applied where its answer is made, which is the leader, whoever passes it on.
+  const auto leader_is_at = [&](std::uint64_t position) {
+    if (leader_.empty()) return;
+    is_at(find(leader_, true), position);
+    is_at(find(leader_, false), position);
+  };
+  if (const auto* get = std::get_if<message::GetOk>(&answer.body)) is_at(server, std::max(get->applied, get->ts));
+  if (const auto* list = std::get_if<message::ListOk>(&answer.body)) is_at(server, list->applied);
+  if (const auto* put = std::get_if<message::PutOk>(&answer.body)) leader_is_at(put->ts);
+  if (const auto* del = std::get_if<message::DeleteOk>(&answer.body)) leader_is_at(del->ts);
+  if (const auto* txn = std::get_if<message::TxnOk>(&answer.body)) leader_is_at(txn->ts);
+  if (const auto* error = std::get_if<message::Error>(&answer.body)) is_at(server, error->applied.value_or(0));
+  if (const auto* wait = std::get_if<message::WaitForResponse>(&answer.body)) {
+    server->applied = wait->applied;  // whatever was believed
+    if (wait->applied < wait->ts) server->behind_until = Clock::now() + times_.behind;
+  }
 }
 
 bool ServerPool::may_come_back() const {
@@ -126,14 +201,17 @@ ServerPool::ServerPtr ServerPool::connected() {
   // Not by iterator: what welcome() learns may add to the list.
   const std::vector<ServerPtr> servers = servers_;
   for (const ServerPtr& server : servers) {
-    if (usable(server)) return server;
+    if (is_usable(server)) return server;
   }
   return nullptr;
 }
 
-bool ServerPool::usable(const ServerPtr& server) {
-  return server->link && server->link->state() == Link::State::ready && (server->welcomed || welcome(server));
+bool ServerPool::is_usable(const ServerPtr& server) {
+  if (!server->link || server->link->state() != Link::State::ready) return false;
+  return server->hellos_taken == server->link->hellos() || welcome(server);
 }
+
+// ---- What the servers tell of themselves ---------------------------------------------------------------
 
 bool ServerPool::welcome(const ServerPtr& server) {
   const message::InitOk& hello = server->link->hello();
@@ -150,44 +228,78 @@ bool ServerPool::welcome(const ServerPtr& server) {
   in_contact_ = true;
   cluster_ = hello.cluster;
   leader_ = hello.leader;
-  server->welcomed = true;
-  server->avoid_until = Clock::time_point::min();
-  server->last_failure.clear();
-  server->last_refusal.reset();
+  if (server->hellos_taken == 0) {  // a new connection
+    server->avoid_until = Clock::time_point::min();
+    server->last_failure.clear();
+    server->last_refusal.reset();
+  }
+  server->hellos_taken = server->link->hellos();
+  server->applied = std::max(server->applied, hello.applied);
   learn_members(server);
   return true;
+}
+
+// Takes over what has come since, and asks for more where something went wrong lately: at once, and again until
+// there has been time for an election, or for a server to start at another address.
+void ServerPool::ask_for_news() {
+  const std::vector<ServerPtr> servers = servers_;
+  const Clock::time_point now = Clock::now();
+  const bool troubled = last_trouble_ != Clock::time_point::min() && news_asked_ < last_trouble_ + until_settled;
+  const bool wanted = in_contact_ && (troubled || leader_.empty()) && now >= news_asked_ + between_news;
+  for (const ServerPtr& server : servers) {
+    if (!is_usable(server) || !wanted) continue;
+    server->link->ask_hello(cluster_);
+    news_asked_ = now;
+  }
 }
 
 void ServerPool::learn_members(const ServerPtr& from) {
   const message::InitOk& hello = from->link->hello();
   from->node = hello.node;
-  if (!hello.members.empty()) member_count_ = hello.members.size();
-  for (const message::Member& member : hello.members) {
-    const auto address = parse_address(member.address);
-    if (!std::holds_alternative<Address>(address)) continue;
-    const auto known = std::find_if(servers_.begin(), servers_.end(), [&](const ServerPtr& server) {
-      return server->node == member.node || server->address == std::get<Address>(address);
-    });
-    if (known != servers_.end()) {
-      if ((*known)->node.empty()) (*known)->node = member.node;
-      (*known)->remembered = false;
-      continue;
+  // A server that is behind may tell old addresses.
+  const bool newest = hello.applied >= members_at_ && !hello.members.empty();
+  if (newest) {
+    members_at_ = hello.applied;
+    member_count_ = hello.members.size();
+    for (const message::Member& member : hello.members) {
+      const auto address = parse_address(member.address);
+      if (const auto* good = std::get_if<Address>(&address)) learn_member(member.node, *good);
     }
-    const auto learned = std::make_shared<Server>();
-    learned->address = std::get<Address>(address);
-    learned->node = member.node;
-    servers_.push_back(learned);
   }
-  // What is remembered and no member any more is forgotten.
-  std::erase_if(servers_, [](const ServerPtr& server) { return server->remembered && !server->link; });
-  // A server that was given by one name and learned by another is one: the given name is known to lead there.
+  const auto is_member = [&](const ServerPtr& server) {
+    return std::any_of(hello.members.begin(), hello.members.end(),
+                       [&](const message::Member& member) { return member.node == server->node; });
+  };
   std::erase_if(servers_, [&](const ServerPtr& server) {
-    return server != from && !server->given && server->node == from->node && !server->link;
+    if (server == from || server->given) return false;
+    if (server->link && server->link->state() != Link::State::closed) return false;
+    // A server that was given by one name and learned by another is one: the given name is known to lead there.
+    // And what is remembered, or was learned, and is no member any more is forgotten.
+    return server->node == from->node || (newest && (server->remembered || !is_member(server)));
   });
 }
 
-asio::awaitable<ServerPool::ServerPtr> ServerPool::reach(std::shared_ptr<Call> call) {
-  return reach_one_of(std::move(call), in_random_order());
+void ServerPool::learn_member(const std::string& node, const Address& address) {
+  if (const ServerPtr there = find(address)) {
+    const bool said_so = there->link && there->link->state() == Link::State::ready;
+    if (!said_so) there->node = node;
+    there->remembered = false;
+  } else if (const ServerPtr moved = find(node, false)) {
+    // The connection that is there serves for as long as it works.
+    moved->address = address;
+    moved->avoid_until = Clock::time_point::min();
+  } else {
+    // Under a name that was given it is as good, unless that leads nowhere.
+    const ServerPtr given = find(node, true);
+    if (!given || !given->last_failure.empty()) add(address, node, false, false);
+  }
+}
+
+// ---- Reaching them -------------------------------------------------------------------------------------
+
+asio::awaitable<ServerPool::ServerPtr> ServerPool::reach(std::shared_ptr<Call> call, std::uint64_t position) {
+  ask_for_news();
+  return reach_one_of(std::move(call), in_random_order(position));
 }
 
 asio::awaitable<ServerPool::ServerPtr> ServerPool::reach(std::shared_ptr<Call> call, ServerPtr only) {
@@ -202,7 +314,7 @@ asio::awaitable<ServerPool::ServerPtr> ServerPool::reach_one_of(std::shared_ptr<
   Clock::time_point next_at = Clock::now();
   for (;;) {
     for (auto it = opening.begin(); it != opening.end();) {
-      if (usable(*it)) co_return *it;
+      if (is_usable(*it)) co_return *it;
       if ((*it)->link->state() == Link::State::closed) {
         note_failure(*it);
         it = opening.erase(it);
@@ -214,10 +326,9 @@ asio::awaitable<ServerPool::ServerPtr> ServerPool::reach_one_of(std::shared_ptr<
     if (call->interrupted() || now >= call->deadline()) co_return nullptr;
     if (next < order.size() && (opening.empty() || now >= next_at)) {
       const ServerPtr& server = order[next++];
-      open_link(server, call->deadline());
-      server->link->notify(call);
+      open(server, call);
       opening.push_back(server);
-      next_at = now + connect_step_;
+      next_at = now + times_.connect_step;
     } else if (opening.empty()) {
       co_return nullptr;
     } else {

@@ -2,7 +2,11 @@
 // all other members; and the connection to each, kept open for the next request.
 //
 // It finds one that can be asked: by chance, passing over at once those that refuse the connection, and after a
-// moment those that hang. It owns the Links, and must outlive the coroutines that wait in reach(). One thread.
+// moment those that hang. Those that failed lately are asked last; a read that must see a position goes rather to
+// those that are known to have applied it. After each failure the servers that are connected are asked for INIT_OK
+// again, so that new addresses and a new leader are noticed.
+//
+// It owns the Links, and must outlive the coroutines that wait in reach(). One thread.
 #pragma once
 
 #include <asio/awaitable.hpp>
@@ -32,15 +36,25 @@ class ServerPool {
     bool remembered = false;  // from an earlier run, and not heard of in this one yet
     std::string node;         // once known
     std::shared_ptr<Link> link;
-    bool welcomed = false;  // what its INIT_OK said has been taken over
+    std::uint64_t hellos_taken = 0;  // of the link's INIT_OKs: what they say has been taken over
+    std::uint64_t applied = 0;       // it is at least as far
     Clock::time_point avoid_until = Clock::time_point::min();
+    Clock::time_point behind_until = Clock::time_point::min();  // it said WAIT_FOR_RESPONSE a moment ago
     std::string last_failure;
     std::optional<message::Error> last_refusal;  // of INIT
   };
   using ServerPtr = std::shared_ptr<Server>;
 
-  // `connect_step`: how long a connection may take before the next server is tried beside it.
-  ServerPool(asio::io_context& io, std::chrono::milliseconds connect_step, std::uint64_t seed);
+  struct Times {
+    // How long a connection may take before the next server is tried beside it.
+    std::chrono::milliseconds connect_step{100};
+    // For how long a server that has failed, or that is behind, is asked last.
+    std::chrono::milliseconds avoid{2000};
+    std::chrono::milliseconds behind{1000};
+  };
+
+  // `name`: this program's name and version, for the servers' logs.
+  ServerPool(asio::io_context& io, std::string name, Times times, std::uint64_t seed);
   ~ServerPool();
   ServerPool(const ServerPool&) = delete;
   ServerPool& operator=(const ServerPool&) = delete;
@@ -59,16 +73,28 @@ class ServerPool {
   // Members, as the last INIT_OK told them; before that, addresses.
   std::size_t member_count() const { return member_count_; }
 
-  // A server that has answered INIT; nullptr when none could be reached, or the call's time is over.
-  asio::awaitable<ServerPtr> reach(std::shared_ptr<Call> call);
+  // A server that has answered INIT; nullptr when none could be reached, or the call's time is over. `position`:
+  // rather one that has applied it.
+  asio::awaitable<ServerPtr> reach(std::shared_ptr<Call> call, std::uint64_t position = 0);
   // The same for one server.
   asio::awaitable<ServerPtr> reach(std::shared_ptr<Call> call, ServerPtr only);
   // One that is connected now, or nullptr.
   ServerPtr connected();
 
+  // Whom to ask beside `first` for what is at `position`: those that have not failed or been behind lately, best
+  // first.
+  std::vector<ServerPtr> others_for(const ServerPtr& first, std::uint64_t position);
+  bool knows_to_have(const Server& server, std::uint64_t position) const { return server.applied >= position; }
+  // The steps of reach(): begins to connect, and wakes the call when that comes to something; whether it has.
+  void open(const ServerPtr& server, const std::shared_ptr<Call>& call);
+  bool is_usable(const ServerPtr& server);
+  std::chrono::milliseconds connect_step() const { return times_.connect_step; }
+
   // The server's connection has failed, or it refused for now: it is asked last for a while.
   void note_failure(const ServerPtr& server);
   void avoid(const ServerPtr& server);
+  // What the answer says of how far servers are.
+  void note_position(const ServerPtr& server, const message::Answer& answer);
   // A server was there and said that it will be of use later.
   bool may_come_back() const;
   // Why none could be reached.
@@ -79,19 +105,29 @@ class ServerPool {
 
  private:
   asio::awaitable<ServerPtr> reach_one_of(std::shared_ptr<Call> call, std::vector<ServerPtr> order);
-  std::vector<ServerPtr> in_random_order();
+  std::vector<ServerPtr> in_random_order(std::uint64_t position);
+  bool is_out_of_favour(const ServerPtr& server) const;
+  bool is_behind(const Server& server, std::uint64_t position) const;
   void open_link(const ServerPtr& server, Clock::time_point deadline);
-  bool usable(const ServerPtr& server);
   bool welcome(const ServerPtr& server);
+  void ask_for_news();
   void learn_members(const ServerPtr& from);
+  void learn_member(const std::string& node, const Address& address);
+  ServerPtr find(const std::string& node, bool given) const;
+  ServerPtr find(const Address& address) const;
+  void add(Address address, std::string node, bool given, bool remembered);
 
   asio::io_context& io_;
-  std::chrono::milliseconds connect_step_;
+  std::string name_;
+  Times times_;
   std::mt19937_64 random_;
   std::vector<ServerPtr> servers_;
   std::string cluster_;
   std::string leader_;
   std::size_t member_count_ = 0;
+  std::uint64_t members_at_ = 0;  // the position of the INIT_OK that told the members
+  Clock::time_point last_trouble_ = Clock::time_point::min();
+  Clock::time_point news_asked_ = Clock::time_point::min();
   bool endpoints_first_ = false;
   bool in_contact_ = false;    // some server has answered INIT
   std::string known_cluster_;  // of the remembered servers

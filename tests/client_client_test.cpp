@@ -9,70 +9,12 @@
 
 #include "client/run.hpp"
 #include "tests/client_fake_server.hpp"
+#include "tests/client_world.hpp"
 
 using namespace kv;
 using namespace kv::client;
-using kv::client::test::closed_address;
-using kv::client::test::cluster_a;
-using kv::client::test::cluster_b;
-using kv::client::test::FakeServer;
+using namespace kv::client::test;
 using namespace std::chrono_literals;
-
-namespace {
-
-constexpr auto plenty = 5000ms;
-
-struct World {
-  asio::io_context io{1};
-
-  std::unique_ptr<Client> client_of(std::vector<Address> endpoints, std::uint64_t seed = 1,
-                                    std::string cluster = "") {
-    ClientOptions options;
-    options.endpoints = std::move(endpoints);
-    options.cluster = std::move(cluster);
-    options.seed = seed;
-    options.connect_step = 20ms;
-    options.answer_grace = 30ms;
-    return std::make_unique<Client>(io, std::move(options));
-  }
-};
-
-message::Put put_of(std::string key, std::string value) {
-  message::Put put;
-  put.key = std::move(key);
-  put.value = std::move(value);
-  return put;
-}
-
-message::Get get_of(std::string key, std::uint64_t ts = 0) {
-  message::Get get;
-  get.key = std::move(key);
-  get.ts = ts;
-  return get;
-}
-
-Outcome request(World& world, Client& client, Client::Body body, std::chrono::milliseconds timeout = plenty,
-                Client::WaitHandler on_wait = {}) {
-  return run(world.io, client.request(client.new_call(timeout), std::move(body), std::move(on_wait)));
-}
-
-template <class Body>
-const Body& answer_of(const Outcome& outcome) {
-  return std::get<Body>(std::get<Reply>(outcome).body);
-}
-
-const Failure& failure_of(const Outcome& outcome) {
-  return std::get<Failure>(outcome);
-}
-
-message::PutOk put_ok(const message::Request& request, std::uint64_t ts) {
-  message::PutOk ok;
-  ok.key = std::get<message::Put>(request.body).key;
-  ok.ts = ts;
-  return ok;
-}
-
-}  // namespace
 
 TEST_CASE("client: a put is answered, and its connection is used again") {
   World world;
