@@ -18,20 +18,32 @@ constexpr milliseconds shortest_attempt{20};
 constexpr unsigned max_sessions_expired = 3;
 
 bool is_write(const Client::Body& body) {
-  return std::holds_alternative<message::Put>(body) || std::holds_alternative<message::Delete>(body);
+  return std::holds_alternative<message::Put>(body) || std::holds_alternative<message::Delete>(body) ||
+         std::holds_alternative<message::Txn>(body);
 }
 
 std::optional<message::WriteSession>* session_of(Client::Body& body) {
   if (auto* put = std::get_if<message::Put>(&body)) return &put->session;
   if (auto* del = std::get_if<message::Delete>(&body)) return &del->session;
+  if (auto* txn = std::get_if<message::Txn>(&body)) return &txn->session;
   return nullptr;
 }
 
-bool fits(const Client::Body& body, const message::Answer& answer) {
-  if (std::holds_alternative<message::Put>(body)) return std::holds_alternative<message::PutOk>(answer.body);
-  if (std::holds_alternative<message::Delete>(body)) return std::holds_alternative<message::DeleteOk>(answer.body);
-  if (std::holds_alternative<message::Get>(body)) return std::holds_alternative<message::GetOk>(answer.body);
-  return false;
+// The answer's body, if it is one to a request of this kind.
+template <class Asked, class Ok>
+bool fits(const Client::Body& body, message::Answer& answer, Reply& reply) {
+  auto* ok = std::get_if<Ok>(&answer.body);
+  if (!std::holds_alternative<Asked>(body) || !ok) return false;
+  reply.body = std::move(*ok);
+  return true;
+}
+
+bool take_body(const Client::Body& body, message::Answer& answer, Reply& reply) {
+  return fits<message::Put, message::PutOk>(body, answer, reply) ||
+         fits<message::Delete, message::DeleteOk>(body, answer, reply) ||
+         fits<message::Get, message::GetOk>(body, answer, reply) ||
+         fits<message::List, message::ListOk>(body, answer, reply) ||
+         fits<message::Txn, message::TxnOk>(body, answer, reply);
 }
 
 // What a read asks for, if the same may be asked of several servers: not if it is to wait for the next version.
@@ -45,8 +57,7 @@ std::optional<std::uint64_t> position_read_at(const Client::Body& body) {
   return std::nullopt;
 }
 
-template <class Body>
-Reply make_reply(Body body, const Link& link) {
+Reply make_reply(decltype(Reply::body) body, const Link& link) {
   Reply reply;
   reply.body = std::move(body);
   reply.node = link.hello().node;
@@ -204,16 +215,13 @@ std::optional<Outcome> Client::lost(const std::string& why, const ServerPtr& ser
 std::optional<Outcome> Client::judge(message::Answer answer, const ServerPtr& server, const Body& body,
                                      Trial& trial) {
   if (auto* error = std::get_if<message::Error>(&answer.body)) return judge_error(std::move(*error), server, trial);
-  if (!fits(body, answer)) {
-    trial.why = "not a kvd: it answered something else than was asked";
-    trial.maybe_applied = trial.write;
-    server->link->close(trial.why);
-    pool_.note_failure(server);
-    return std::nullopt;
-  }
-  if (auto* ok = std::get_if<message::PutOk>(&answer.body)) return make_reply(std::move(*ok), *server->link);
-  if (auto* ok = std::get_if<message::DeleteOk>(&answer.body)) return make_reply(std::move(*ok), *server->link);
-  return make_reply(std::get<message::GetOk>(std::move(answer.body)), *server->link);
+  Reply reply = make_reply({}, *server->link);
+  if (take_body(body, answer, reply)) return Outcome(std::move(reply));
+  trial.why = "not a kvd: it answered something else than was asked";
+  trial.maybe_applied = trial.write;
+  server->link->close(trial.why);
+  pool_.note_failure(server);
+  return std::nullopt;
 }
 
 std::optional<Outcome> Client::judge_error(message::Error error, const ServerPtr& server, Trial& trial) {

@@ -74,7 +74,7 @@ class Client {
 
   // Returns when at least one server has answered INIT. The Reply holds an InitOk.
   asio::awaitable<Outcome> connect(std::shared_ptr<Call> call);
-  // A Put, Delete or Get. Sets a write's `session`. `on_wait` hears each WAIT_FOR_RESPONSE as it comes.
+  // A Put, Delete, Txn, Get or List. Sets a write's `session`. `on_wait` hears each WAIT_FOR_RESPONSE as it comes.
   asio::awaitable<Outcome> request(std::shared_ptr<Call> call, Body body, WaitHandler on_wait = {});
   // Asks every server that is known, all at the same time. Sorted by node.
   asio::awaitable<std::vector<NodeStatus>> status(std::shared_ptr<Call> call);

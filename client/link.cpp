@@ -29,6 +29,13 @@ std::string text_of_error(const std::error_code& error) {
   return text;
 }
 
+// Or others follow with its id.
+bool is_final(const message::Answer& answer) {
+  return !std::holds_alternative<message::WaitForResponse>(answer.body) &&
+         !std::holds_alternative<message::WatchOk>(answer.body) &&
+         !std::holds_alternative<message::Event>(answer.body);
+}
+
 }  // namespace
 
 Link::Link(asio::any_io_executor executor, Address address, std::string client)
@@ -192,7 +199,7 @@ void Link::dispatch(message::Answer answer) {
   const auto found = pending_.find(*answer.id);
   if (found == pending_.end()) return;  // abandoned meanwhile
   const std::shared_ptr<Call> call = found->second;
-  if (!std::holds_alternative<message::WaitForResponse>(answer.body)) pending_.erase(found);
+  if (is_final(answer)) pending_.erase(found);
   call->deliver(std::move(answer));
 }
 

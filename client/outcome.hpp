@@ -24,7 +24,9 @@ enum class Exit : int {
 };
 
 struct Reply {
-  std::variant<message::InitOk, message::PutOk, message::DeleteOk, message::GetOk, message::StatusOk> body;
+  std::variant<message::InitOk, message::PutOk, message::DeleteOk, message::GetOk, message::ListOk, message::TxnOk,
+               message::StatusOk>
+      body;
   std::string node;
   std::string cluster;
 };
