@@ -10,12 +10,39 @@
 #include "client/backup.hpp"
 #include "client/dump.hpp"
 #include "client/input_lines.hpp"
+#include "client/list.hpp"
 #include "client/load.hpp"
 #include "client/run.hpp"
+#include "client/txn.hpp"
+#include "client/txn_script.hpp"
 #include "client/value_source.hpp"
+#include "client/watch.hpp"
 #include "common/text.hpp"
 
 namespace kv::client {
+
+Exit fail(Context& context, const std::string& what, const Failure& failure) {
+  context.printer.failure(what, failure);
+  return exit_of(failure);
+}
+
+asio::awaitable<std::optional<Exit>> reach_cluster(Context& context, std::string what) {
+  const std::shared_ptr<Call> call = context.client.new_call(context.options.timeout);
+  const Outcome connected = co_await context.client.connect(call);
+  if (const auto* failure = std::get_if<Failure>(&connected)) co_return fail(context, what, *failure);
+  context.session.attach(context.client.cluster());
+  co_return std::nullopt;
+}
+
+std::optional<Exit> refuse_token(Context& context, const std::string& what, const Token& token) {
+  const std::string& cluster = context.client.cluster();
+  if (token.cluster.empty() || token.cluster == cluster) return std::nullopt;
+  context.printer.error(what + ": CLUSTER_MISMATCH: the token is of cluster " + escape_control(token.cluster) +
+                        ", the servers are of " + escape_control(cluster) +
+                        "; its timestamp means nothing there: name the right servers with --endpoints");
+  return Exit::refused;
+}
+
 namespace {
 
 // A server that does not answer STATUS within this is shown as unreachable, unless --timeout says otherwise.
@@ -47,11 +74,6 @@ class InterruptGuard {
   struct sigaction before_;
   asio::signal_set signals_;
 };
-
-Exit fail(Context& context, const std::string& what, const Failure& failure) {
-  context.printer.failure(what, failure);
-  return exit_of(failure);
-}
 
 // Only what the protocol's own limits say; all else is for the servers to judge.
 std::optional<Exit> refuse_key(Context& context, const std::string& what, const std::string& key) {
@@ -91,15 +113,6 @@ asio::awaitable<Exit> del(Context& context, message::Delete del, std::string wha
   context.session.learn(del.key, ok.ts);
   context.printer.delete_ok(ok, reply);
   co_return Exit::done;
-}
-
-std::optional<Exit> refuse_token(Context& context, const std::string& what, const Token& token) {
-  const std::string& cluster = context.client.cluster();
-  if (token.cluster.empty() || token.cluster == cluster) return std::nullopt;
-  context.printer.error(what + ": CLUSTER_MISMATCH: the token is of cluster " + escape_control(token.cluster) +
-                        ", the servers are of " + escape_control(cluster) +
-                        "; its timestamp means nothing there: name the right servers with --endpoints");
-  return Exit::refused;
 }
 
 asio::awaitable<Exit> get(Context& context, GetCommand command, std::string what) {
@@ -197,6 +210,31 @@ struct Executor {
     return run_interruptible(context, del(context, std::move(request), what));
   }
 
+  Exit operator()(const ListCommand& command) const { return run_interruptible(context, list(context, command)); }
+  Exit operator()(const WatchCommand& command) const {
+    if (command.is_prefix) return run_interruptible(context, watch(context, command));
+    const std::string what = name_of_command("watch", command.what);
+    if (const std::optional<Exit> refused = refuse_key(context, what, command.what)) return *refused;
+    return run_interruptible(context, watch(context, command));
+  }
+  Exit operator()(const WaitCommand& command) const {
+    const std::string what = name_of_command("wait", command.key);
+    if (const std::optional<Exit> refused = refuse_key(context, what, command.key)) return *refused;
+    return run_interruptible(context, wait(context, command));
+  }
+  Exit operator()(const TxnCommand& command) const {
+    std::variant<std::string, ValueProblem> script = read_word(command.script, "");
+    if (const auto* problem = std::get_if<ValueProblem>(&script)) {
+      context.printer.error("txn: " + problem->text);
+      return Exit::usage;
+    }
+    std::variant<message::Txn, ScriptProblem> request = parse_txn(std::get<std::string>(script));
+    if (const auto* problem = std::get_if<ScriptProblem>(&request)) {
+      context.printer.error("txn: " + problem->text);
+      return Exit::usage;
+    }
+    return run_interruptible(context, txn(context, std::get<message::Txn>(std::move(request))));
+  }
   Exit operator()(const StatusCommand&) const { return run_interruptible(context, status(context)); }
   Exit operator()(const BackupSaveCommand& command) const {
     return run_interruptible(context, backup_save(context, command));

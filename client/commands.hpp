@@ -1,7 +1,10 @@
 // What each command does: ask the cluster, remember the timestamps, print the answer, and say how it went.
 #pragma once
 
+#include <asio/awaitable.hpp>
 #include <asio/io_context.hpp>
+#include <optional>
+#include <string>
 
 #include "client/client.hpp"
 #include "client/options.hpp"
@@ -19,6 +22,18 @@ struct Context {
   Printer& printer;
   GlobalOptions options;
 };
+
+// ---- What the commands share
+
+// Prints it.
+Exit fail(Context& context, const std::string& what, const Failure& failure);
+// Until a server has answered, so that it is known whose timestamps are meant; an exit status: none has, which is
+// told.
+asio::awaitable<std::optional<Exit>> reach_cluster(Context& context, std::string what);
+// Of another cluster than the servers'; told.
+std::optional<Exit> refuse_token(Context& context, const std::string& what, const Token& token);
+
+// ---- All of them
 
 // Runs one command to its end; Ctrl-C ends the command, not the process. Local files are opened, and a value is
 // read, before any server is asked. For all but the shell, which is shell.hpp.

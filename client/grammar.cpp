@@ -118,6 +118,26 @@ std::string Grammar::key_of(const CLI::App& app, const CLI::Option* option) cons
   return key;
 }
 
+// Which may be empty.
+std::string Grammar::text_of(const std::string& topic, const CLI::Option* option) const {
+  if (!is_set(option)) return "";
+  const std::string text = last_of(option);
+  if (text.size() > max_key_bytes) bad_usage(topic + ": longer than a key may be: 4096 bytes");
+  if (!is_valid_utf8(text)) bad_usage(topic + ": " + in_quotes(text) + " is not valid UTF-8");
+  return text;
+}
+
+std::optional<Token> Grammar::token_of(const CLI::Option* option) const {
+  if (!is_set(option)) return std::nullopt;
+  std::optional<Token> token = parse_token(last_of(option));
+  const std::string name = option->get_name();
+  if (!token) bad_usage(name + ": " + in_quotes(last_of(option)) + " is no token", "put -v prints one: CLUSTER:TS");
+  if (options_.consistency == message::Consistency::local) {
+    bad_usage(name + " and --consistency local contradict each other: a local read waits for nothing");
+  }
+  return token;
+}
+
 std::string Grammar::how_to_get_help(const std::string& topic) const {
   const std::string command = place_ == Place::program ? "kvctl help" : "help";
   return "Try: " + command + (topic.empty() ? "" : " " + topic);

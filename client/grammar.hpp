@@ -37,6 +37,10 @@ class Grammar {
   void add_put();
   void add_get();
   void add_del();
+  void add_list();
+  void add_watch();
+  void add_wait();
+  void add_txn();
   void add_backup();
   void add_dump();
   void add_load();
@@ -57,6 +61,8 @@ class Grammar {
   std::vector<std::string> command_names() const;
 
   std::string positional(const CLI::App& app, const CLI::Option* option, const char* name) const;
+  std::string text_of(const std::string& topic, const CLI::Option* option) const;
+  std::optional<Token> token_of(const CLI::Option* option) const;
   std::string key_of(const CLI::App& app, const CLI::Option* option) const;
   std::string how_to_get_help(const std::string& topic = "") const;
   bool on_the_line(const CLI::Option* option) const;

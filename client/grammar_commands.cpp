@@ -7,6 +7,10 @@ void Grammar::add_commands() {
   add_put();
   add_get();
   add_del();
+  add_list();
+  add_watch();
+  add_wait();
+  add_txn();
   add_command("status", "Show every server: role, term, applied, behind, keys, size, uptime",
               [] { return StatusCommand{}; });
   add_backup();
@@ -26,14 +30,21 @@ void Grammar::add_put() {
   CLI::Option* key = add_value(*put, "KEY", "1 to 4096 bytes of UTF-8", "");
   CLI::Option* value = add_value(*put, "VALUE", "At most 1 MiB; - is standard input, @FILE a file", "");
   CLI::Option* if_ts = add_value(*put, "--if-ts", "Only if the key's timestamp is TS; 0: if it is absent", "TS");
+  CLI::Option* create = add_switch(*put, "--create", "Only if the key is absent");
   CLI::Option* literal = add_switch(*put, "--literal", "Take VALUE as it is, also - and @FILE");
-  put->footer("A value that begins with - goes behind --: put -- balance -5");
+  put->footer(
+      "For example: put colour blue, put --create lock me, put config @config.json\n"
+      "A value that begins with - goes behind --: put -- balance -5");
   makers_[put] = [=, this] {
     PutCommand command;
     command.key = key_of(*put, key);
     command.value = positional(*put, value, "VALUE");
     command.literal = switch_value(literal, false);
     command.if_ts = position_value(if_ts);
+    if (switch_value(create, false)) {
+      if (command.if_ts.value_or(0) != 0) bad_usage("put: --create and --if-ts contradict each other");
+      command.if_ts = 0;
+    }
     if (place_ == Place::shell && command.value == "-" && !command.literal) {
       bad_usage("put: - is standard input, which the shell reads itself", "Use @FILE, or --literal for a dash");
     }
@@ -46,18 +57,12 @@ void Grammar::add_get() {
   CLI::Option* key = add_value(*get, "KEY", "", "");
   CLI::Option* raw = add_switch(*get, "--raw", "The value alone, with no newline behind it");
   CLI::Option* after = add_value(*get, "--after", "At least as new as TOKEN, which put -v printed", "TOKEN");
+  get->footer("For example: get colour, get colour --consistency linearizable, get config --raw > config.json");
   makers_[get] = [=, this] {
     GetCommand command;
     command.key = key_of(*get, key);
     command.raw = switch_value(raw, false);
-    if (!is_set(after)) return command;
-    command.after = parse_token(last_of(after));
-    if (!command.after) {
-      bad_usage("--after: " + in_quotes(last_of(after)) + " is no token", "put -v prints one: CLUSTER:TS");
-    }
-    if (options_.consistency == message::Consistency::local) {
-      bad_usage("--after and --consistency local contradict each other: a local read waits for nothing");
-    }
+    command.after = token_of(after);
     return command;
   };
 }
@@ -67,6 +72,7 @@ void Grammar::add_del() {
   del->alias("delete");
   CLI::Option* key = add_value(*del, "KEY", "", "");
   CLI::Option* if_ts = add_value(*del, "--if-ts", "Only if the key's timestamp is TS", "TS");
+  del->footer("For example: del colour, del lock --if-ts 58");
   makers_[del] = [=, this] {
     DeleteCommand command;
     command.key = key_of(*del, key);

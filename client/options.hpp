@@ -53,6 +53,25 @@ struct DeleteCommand {
   std::string key;
   std::optional<std::uint64_t> if_ts;
 };
+struct ListCommand {
+  std::string prefix;
+  std::string after;
+  std::optional<std::uint64_t> limit;  // none: all
+  bool values = false;
+  std::optional<Token> at_least;
+};
+struct WatchCommand {
+  std::string what;  // a key, or what it begins with
+  bool is_prefix = false;
+  std::optional<std::uint64_t> from;  // changes after this; none: after now
+};
+struct WaitCommand {
+  std::string key;
+  std::optional<std::uint64_t> newer_than;  // none: than what there is now
+};
+struct TxnCommand {
+  std::string script = "-";  // as it was written: the script itself, - or @FILE
+};
 struct StatusCommand {};
 struct BackupSaveCommand {
   std::string file;  // "-": standard output
@@ -81,8 +100,9 @@ struct QuitCommand {};
 struct ShowText {
   std::string text;
 };
-using Command = std::variant<ShellCommand, PutCommand, GetCommand, DeleteCommand, StatusCommand, BackupSaveCommand,
-                             BackupVerifyCommand, DumpCommand, LoadCommand, InitCommand, QuitCommand, ShowText>;
+using Command = std::variant<ShellCommand, PutCommand, GetCommand, DeleteCommand, ListCommand, WatchCommand,
+                             WaitCommand, TxnCommand, StatusCommand, BackupSaveCommand, BackupVerifyCommand,
+                             DumpCommand, LoadCommand, InitCommand, QuitCommand, ShowText>;
 
 struct Invocation {
   GlobalOptions options;

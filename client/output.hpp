@@ -37,6 +37,11 @@ class Printer {
   void delete_ok(const message::DeleteOk& ok, const Reply& reply);
   // Also for a key that is absent.
   void get_ok(const message::GetOk& ok, const Reply& reply, bool raw);
+  // A line for each; as a table all of them, which must have come together.
+  void list(const std::vector<message::ListItem>& items, bool values);
+  // What a watch has seen; ready to be read at once.
+  void event(const message::Event& event);
+  void txn_ok(const message::TxnOk& ok, const Reply& reply);
   void wait(const message::WaitForResponse& wait);
   void init_ok(const message::InitOk& ok, std::size_t servers);
   void status(const std::vector<NodeStatus>& rows);
@@ -59,6 +64,7 @@ class Printer {
  private:
   std::string shown(std::string_view text, std::size_t max_bytes = std::string::npos) const;
   std::string colour(const char* code, const std::string& text) const;
+  std::string result_line(const message::TxnResult& result) const;
   std::string verbose_tail(std::uint64_t ts, const Reply& reply) const;
   void status_json(const NodeStatus& row);
   void status_table(const std::vector<NodeStatus>& rows);

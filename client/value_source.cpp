@@ -31,17 +31,16 @@ std::variant<std::string, ValueProblem> read_all(int fd, const std::string& name
 
 }  // namespace
 
-std::variant<std::string, ValueProblem> read_value(const PutCommand& command) {
-  const std::string& word = command.value;
-  if (!command.literal && word == "-") return read_all(STDIN_FILENO, "standard input");
-  if (!command.literal && word.starts_with("@")) {
+std::variant<std::string, ValueProblem> read_word(const std::string& word, const std::string& otherwise) {
+  if (word == "-") return read_all(STDIN_FILENO, "standard input");
+  if (word.starts_with("@")) {
     const std::string path = word.substr(1);
-    if (path.empty()) return ValueProblem{"@ is followed by a file's name; --literal takes it as a value"};
+    if (path.empty()) return ValueProblem{"@ is followed by a file's name" + otherwise};
     const std::string name = "\"" + escape_control(path) + "\"";
     const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
     if (fd < 0) {
       return ValueProblem{"cannot read the file " + name + ": " + std::generic_category().message(errno) +
-                          "; --literal takes @… as a value"};
+                          otherwise};
     }
     auto value = read_all(fd, name);
     ::close(fd);
@@ -49,6 +48,12 @@ std::variant<std::string, ValueProblem> read_value(const PutCommand& command) {
   }
   if (word.size() > max_value_bytes) return too_large();
   return word;
+}
+
+std::variant<std::string, ValueProblem> read_value(const PutCommand& command) {
+  if (!command.literal) return read_word(command.value, "; --literal takes @… as a value");
+  if (command.value.size() > max_value_bytes) return too_large();
+  return command.value;
 }
 
 }  // namespace kv::client

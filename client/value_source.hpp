@@ -13,7 +13,9 @@ struct ValueProblem {
   bool too_large = false;
 };
 
-// Byte for byte, and never more than a value may have.
+// Byte for byte, and never more than a value may have: the word itself, or what - or @name stands for. `otherwise`:
+// how the user can say that @… is meant as it is, for messages.
+std::variant<std::string, ValueProblem> read_word(const std::string& word, const std::string& otherwise);
 std::variant<std::string, ValueProblem> read_value(const PutCommand& command);
 
 }  // namespace kv::client
