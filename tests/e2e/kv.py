@@ -118,15 +118,25 @@ def is_final(message):
 
 
 class Client:
-    """One connection that speaks the protocol as it is: what is sent is what the test says."""
+    """One connection that speaks the protocol as it is: what is sent is what the test says.
 
-    def __init__(self, address, timeout=10.0):
+    With `receive_buffer` the kernel holds no more than about so many bytes for it while it does not read."""
+
+    def __init__(self, address, timeout=10.0, receive_buffer=None):
         host, port = address.rsplit(":", 1)
         self.timeout = timeout
         self.next_id = 1
         self.buffer = bytearray()
         self.arrived = collections.deque()  # received and not handed out
-        self.socket = socket.create_connection((host, int(port)), timeout=timeout * SLOWDOWN)
+        self.socket = socket.socket()
+        if receive_buffer:
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        self.socket.settimeout(timeout * SLOWDOWN)
+        try:
+            self.socket.connect((host, int(port)))
+        except OSError:
+            self.socket.close()
+            raise
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def __enter__(self):
@@ -334,8 +344,8 @@ class Node:
     def rss_bytes(self):
         return int(re.search(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{self.pid}/status").read_text())[1]) * 1024
 
-    def connect(self, timeout=10.0):
-        return Client(self.address, timeout)
+    def connect(self, timeout=10.0, receive_buffer=None):
+        return Client(self.address, timeout, receive_buffer)
 
     def connect_peer(self, timeout=10.0):
         return Client(self.peer_address, timeout)

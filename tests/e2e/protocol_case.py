@@ -57,8 +57,8 @@ class ProtocolCase(kv.TestCase):
 class Watch:
     """A WATCH on a connection of its own. `first` is what answered it."""
 
-    def __init__(self, node, timeout=20.0, **members):
-        self.client = node.connect(timeout)
+    def __init__(self, node, timeout=20.0, receive_buffer=None, **members):
+        self.client = node.connect(timeout, receive_buffer)
         self.id = self.client.send("WATCH", **members)
         self.first = self.client.answer(self.id)
 
