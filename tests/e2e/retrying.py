@@ -32,7 +32,7 @@ class RetryingClient:
             if answer and answer.get("code") not in TRY_AGAIN:
                 return answer
             self.retries += 1
-            self._next_server()
+            self.next_server()
         raise AssertionError(f"no server answers {type} {members}")
 
     def write(self, type, **members):
@@ -42,13 +42,17 @@ class RetryingClient:
 
     def _try(self, type, members):
         try:
-            if not self.client:
-                self.client = self.nodes[self.turn % len(self.nodes)].connect()
-            return self.client.ask(type, timeout_ms=2000, **members)
+            return self.connection().ask(type, timeout_ms=2000, **members)
         except (OSError, kv.Closed, kv.Timeout):
             return None
 
-    def _next_server(self):
+    def connection(self):
+        """To the server whose turn it is: the same one until next_server()."""
+        if not self.client:
+            self.client = self.nodes[self.turn % len(self.nodes)].connect()
+        return self.client
+
+    def next_server(self):
         self.close()
         self.turn += 1
         time.sleep(0.005)  # not as fast as a server that is down can refuse
