@@ -2,7 +2,7 @@
 
 KV_TEST_INCREMENTS is how many increments there are (600). By hand:
 
-    KV_TEST_INCREMENTS=10000 tests/e2e/test_exactly_once.py"""
+    KV_TEST_INCREMENTS=10000 python3 tests/e2e/test_exactly_once.py"""
 
 import os
 import threading

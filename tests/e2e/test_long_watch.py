@@ -3,7 +3,7 @@ it, or it is said that changes are not known any more; there is never a gap in s
 
 KV_TEST_CHANGES is how many changes there are (5,000). By hand:
 
-    KV_TEST_CHANGES=100000 tests/e2e/test_long_watch.py"""
+    KV_TEST_CHANGES=100000 python3 tests/e2e/test_long_watch.py"""
 
 import os
 import threading
