@@ -166,8 +166,8 @@ class LongWatch(kv.TestCase):
             self.assert_told(follower, written)
         again = sum(writer.again for writer in writers)
         print(f"{len(written)} changes, {kills} kills, {took:.1f} s, {again} writes sent again; "
-              + "; ".join(f"told of {sum(key != END for _, key, _ in follower.told)} over {follower.resumed} watches, COMPACTED "
-                          f"{len(follower.listed)} times" for follower in followers))
+              + "; ".join(f"told of {sum(key != END for _, key, _ in follower.told)} over {follower.resumed} watches, "
+                          f"COMPACTED {len(follower.listed)} times" for follower in followers))
         self.assertGreaterEqual(kills, FEWEST_KILLS)
         return followers
 

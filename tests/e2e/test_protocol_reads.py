@@ -18,7 +18,8 @@ class Requests(ProtocolCase):
         common = [{"if_ts": -1}, {"if_ts": "0"}, {"if_ts": None}, {"if_ts": 1.5}, {"timeout_ms": -1},
                   {"timeout_ms": "1"}, {"session": session}, {"seq": 1}, {"session_from": 1},
                   {"session": session, "seq": 0}, {"session": session, "seq": -1}, {"session": session, "seq": "1"},
-                  {"session": "me", "seq": 1}, {"session": 5, "seq": 1}, {"session": session, "seq": 1, "session_from": -1}]
+                  {"session": "me", "seq": 1}, {"session": 5, "seq": 1},
+                  {"session": session, "seq": 1, "session_from": -1}]
         puts = [{"value": 5}, {"value": None}, {"value": ["x"]}, {"value_base64": 5}, {"value_base64": "MQ"},
                 {"value_base64": "MQ==\n"}, {"value": "1", "value_base64": "MQ=="}, {},
                 *({"value": "1", **members} for members in common)]
