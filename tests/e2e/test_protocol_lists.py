@@ -156,7 +156,7 @@ class OneMoment(ProtocolCase):
 
 class Late(kv.TestCase):
     def test_a_server_that_is_behind_says_so_and_answers_when_it_is_not(self):
-        servers = self.late_cluster("n3", "1s")
+        servers = self.late_cluster("n3", "2s")
         with servers["n3"].connect() as client:
             ts = self.assert_message(servers["n1"].ask("PUT", key="a", value="1"), "PUT_OK")["ts"]
             id = client.send("LIST", ts=ts)
