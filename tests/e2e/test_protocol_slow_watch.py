@@ -87,6 +87,22 @@ class Slow(ProtocolCase):
         self.put("s", "live again")
         self.assertEqual(slow.seen(1)[0][2], b"live again")
 
+    def test_a_watch_after_the_other_takes_no_more_memory(self):
+        """Who does not read and begins one watch after the other gets no more held for it than for the first."""
+        self.write_much(24)
+        for node in self.servers:
+            node.wait_applied(self.ts)
+        slow = [self.slow_watch(node, prefix="", from_ts=0) for node in self.servers for _ in range(12)]
+        before = {node: node.rss_bytes() for node in self.servers}
+        for watch in slow:
+            watch.client.send("CANCEL", watch=watch.id)
+            watch.client.send("WATCH", prefix="", from_ts=0)
+        for node in self.servers:
+            # Both requests of each have been taken, and a while of the server's own work is behind them.
+            watch = self.watch(node, prefix="", from_ts=0)
+            watch.seen(24 * MIB // len(VALUE))
+        self.assert_memory_grew_less(before, 64)
+
     def test_sigterm_does_not_wait_for_them(self):
         slow = [self.slow_watch(node, prefix="s", from_ts=0) for node in self.servers for _ in range(3)]
         positions = self.write_much(16)
