@@ -216,18 +216,29 @@ bool Watches::cancel(ClientId client, std::uint64_t id) {
   return true;
 }
 
+// Also of one that has no watch now: the next one it asks for must wait too.
 void Watches::client_has_room(ClientId id, bool has_room) {
+  if (!has_room) {
+    clients_[id].has_room = false;
+    return;
+  }
   const auto found = clients_.find(id);
   if (found == clients_.end()) return;
-  found->second.has_room = has_room;
-  if (!has_room) return;
+  found->second.has_room = true;
   for (const Id& watch : std::exchange(found->second.waiting, {})) reading_.insert(watch);
+  forget_idle(found);
 }
 
 void Watches::client_gone(ClientId id) {
   const auto found = clients_.find(id);
   if (found == clients_.end()) return;
   for (const std::uint64_t watch : std::set(found->second.watches)) cancel(id, watch);
+  clients_.erase(id);
+}
+
+// Nothing is known of it that is not so of any.
+void Watches::forget_idle(Clients::iterator client) {
+  if (client->second.watches.empty() && client->second.has_room) clients_.erase(client);
 }
 
 void Watches::stop(std::vector<ClientAnswer>& out) {
@@ -247,7 +258,7 @@ void Watches::end(Watch& watch) {
   const auto client = clients_.find(id.first);
   std::erase(client->second.waiting, id);
   client->second.watches.erase(id.second);
-  if (client->second.watches.empty()) clients_.erase(client);
+  forget_idle(client);
   watches_.erase(id);
 }
 

@@ -97,6 +97,7 @@ class Watches {
     using is_transparent = void;
     std::size_t operator()(std::string_view text) const { return std::hash<std::string_view>{}(text); }
   };
+  using Clients = std::unordered_map<ClientId, Client>;
   using Index = std::unordered_map<std::string, std::vector<Watch*>, TextHash, std::equal_to<>>;
 
   void refuse(Id id, message::Error error, bool unasked, std::vector<ClientAnswer>& out);
@@ -107,6 +108,7 @@ class Watches {
   void read_from(Watch& watch, std::uint64_t number);
   bool read_on(Watch& watch, std::vector<ClientAnswer>& out);
   void end(Watch& watch);
+  void forget_idle(Clients::iterator client);
   void unindex(const Watch& watch);
   message::Error compacted() const;
   void trim();
@@ -125,7 +127,7 @@ class Watches {
   Index by_key_;
   Index by_prefix_;
   std::map<std::size_t, std::size_t> prefix_lengths_;  // how many different prefixes have it
-  std::unordered_map<ClientId, Client> clients_;
+  Clients clients_;
   std::set<Id> reading_;  // those whose client has room
   Id last_read_{};        // in reading_, they take turns
   std::uint64_t turn_ = 1;

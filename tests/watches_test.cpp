@@ -277,6 +277,23 @@ TEST_CASE("watches: one that waits for room, or reads, can be cancelled or lose 
   CHECK(stage.watches.size() == 0);
 }
 
+TEST_CASE("watches: a client without room has none for its next watch either") {
+  Stage stage;
+  for (std::uint64_t ts = 1; ts <= 5; ++ts) stage.put(ts, "k");
+  SECTION("when it has cancelled the one before") {
+    stage.watch(alice, 1, of_key("k"));
+    stage.watches.client_has_room(alice, false);
+    stage.watches.cancel(alice, 1);
+  }
+  SECTION("when the one before has ended by itself") {
+    stage.watches.client_has_room(alice, false);
+  }
+  stage.watch(alice, 2, of_key("k", 0));
+  CHECK(stage.said(alice, 2) == "OK 5");
+  stage.watches.client_has_room(alice, true);
+  CHECK(stage.said(alice, 2) == puts("k", 1, 5));
+}
+
 TEST_CASE("watches: an id that the connection uses already is refused, and so are too many") {
   Stage stage({.watches = 2});
   stage.watch(alice, 1, of_key("a"));
