@@ -91,7 +91,12 @@ asio::awaitable<Exit> put(Context& context, message::Put put, std::string what) 
 
   Client::Body body = put;
   const Outcome outcome = co_await context.client.request(call, std::move(body));
-  if (const auto* failure = std::get_if<Failure>(&outcome)) co_return fail(context, what, *failure);
+  if (const auto* failure = std::get_if<Failure>(&outcome)) {
+    if (put.if_ts != 0 || exit_of(*failure) != Exit::negative) co_return fail(context, what, *failure);
+    context.printer.error(what + ": conflict: the key is there already, with ts " +
+                          std::to_string(failure->error->ts.value_or(0)));
+    co_return Exit::negative;
+  }
   const Reply& reply = std::get<Reply>(outcome);
   const auto& ok = std::get<message::PutOk>(reply.body);
   context.session.learn(put.key, ok.ts);

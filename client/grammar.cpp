@@ -257,6 +257,61 @@ void Grammar::read_globals() {
   if (place_ == Place::program) read_session();
 }
 
+// ---- What is defined
+
+namespace {
+
+FlagOutline outline_of_flag(const CLI::Option& option) {
+  FlagOutline flag;
+  flag.name = "--" + option.get_lnames().front();
+  if (!option.get_snames().empty()) flag.letter = "-" + option.get_snames().front();
+  flag.shape = option.get_type_size() == 0 ? "" : option.get_type_name();
+  flag.description = option.get_description();
+  flag.variable = option.get_envname();
+  return flag;
+}
+
+std::vector<FlagOutline> flags_of(const CLI::App& app) {
+  std::vector<FlagOutline> flags;
+  for (const CLI::Option* option : app.get_options()) {
+    if (!option->get_lnames().empty()) flags.push_back(outline_of_flag(*option));
+  }
+  std::sort(flags.begin(), flags.end(), [](const FlagOutline& a, const FlagOutline& b) { return a.name < b.name; });
+  return flags;
+}
+
+}  // namespace
+
+CommandOutline Grammar::outline_of(const CLI::App& command) const {
+  CommandOutline outline;
+  outline.name = command.get_name();
+  outline.aliases = command.get_aliases();
+  outline.description = command.get_description();
+  outline.footer = command.get_footer();
+  for (const CLI::Option* option : command.get_options()) {
+    if (!option->get_positional()) continue;
+    const bool required = std::find(positionals_.begin(), positionals_.end(), option) != positionals_.end();
+    outline.words.push_back(
+        {required ? option->get_name() : "[" + option->get_name() + "]", option->get_description()});
+  }
+  outline.flags = flags_of(command);
+  // Of all commands alike.
+  std::erase_if(outline.flags, [](const FlagOutline& flag) { return flag.name == "--help"; });
+  return outline;
+}
+
+Outline Grammar::outline() const {
+  Outline outline;
+  outline.description = app_.get_description();
+  outline.flags = flags_of(app_);
+  for (const auto& [command, make] : makers_) outline.commands.push_back(outline_of(*command));
+  std::sort(outline.commands.begin(), outline.commands.end(),
+            [](const CommandOutline& a, const CommandOutline& b) { return a.name < b.name; });
+  return outline;
+}
+
+// ---- A line
+
 Command Grammar::read_command() {
   const std::vector<CLI::App*> commands = app_.get_subcommands();
   if (commands.empty()) return ShellCommand{};

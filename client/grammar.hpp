@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "client/options.hpp"
+#include "client/outline.hpp"
 
 namespace kv::client {
 
@@ -30,6 +31,7 @@ class Grammar {
   Grammar(Place place, const GlobalOptions& defaults);
 
   Invocation parse(const std::vector<std::string>& words);
+  Outline outline() const;
 
  private:
   void add_globals();
@@ -59,6 +61,7 @@ class Grammar {
   [[noreturn]] void explain_extras() const;
   [[noreturn]] void unknown_command(const std::string& word) const;
   std::vector<std::string> command_names() const;
+  CommandOutline outline_of(const CLI::App& command) const;
 
   std::string positional(const CLI::App& app, const CLI::Option* option, const char* name) const;
   std::string text_of(const std::string& topic, const CLI::Option* option) const;

@@ -11,15 +11,18 @@ namespace kv::client {
 namespace {
 
 const CommandOutline* find_command(const Outline& outline, const std::string& name) {
-  const auto found = std::find_if(outline.commands.begin(), outline.commands.end(),
-                                  [&](const CommandOutline& command) { return command.name == name; });
+  const auto found =
+      std::find_if(outline.commands.begin(), outline.commands.end(), [&](const CommandOutline& command) {
+        return command.name == name ||
+               std::find(command.aliases.begin(), command.aliases.end(), name) != command.aliases.end();
+      });
   return found == outline.commands.end() ? nullptr : &*found;
 }
 
 const FlagOutline* find_flag(const Outline& outline, const CommandOutline& command, const std::string& name) {
   for (const auto* flags : {&command.flags, &outline.flags}) {
     for (const FlagOutline& flag : *flags) {
-      if (flag.name == name) return &flag;
+      if (flag.name == name || flag.letter == name) return &flag;
     }
   }
   return nullptr;
@@ -111,6 +114,7 @@ Completions values_among(const UnfinishedLine& line, const Outline& outline, con
   if (shape == "VALUE" && line.word.starts_with("@")) return files_among(line, "@");
   if (shape == "COMMAND") return among(line, names_of(outline));
   if (shape == "FORMAT") return among(line, {"simple", "json", "table"});
+  if (shape == "ACTION") return among(line, {"save", "verify"});
   if (shape == "NAME") return among(line, {"session", "linearizable", "local"});
   return {line.begin, {}, false};
 }
@@ -126,7 +130,7 @@ Completions complete_line(const Outline& outline, const FindKeys& find_keys, con
   if (position.flag_of_value) return values_among(line, outline, find_keys, position.flag_of_value->shape);
   if (!position.flags_ended && line.word.starts_with("-")) return flags_among(line, outline, *command);
   if (position.word >= command->words.size()) return flags_among(line, outline, *command);
-  return values_among(line, outline, find_keys, bare(command->words[position.word]));
+  return values_among(line, outline, find_keys, bare(command->words[position.word].name));
 }
 
 std::string hint_for(const Outline& outline, const std::string& text) {
@@ -136,7 +140,7 @@ std::string hint_for(const Outline& outline, const std::string& text) {
     const CommandOutline* command = find_command(outline, line.word);
     if (!command || command->words.empty()) return "";
     std::string hint;
-    for (const std::string& word : command->words) hint += " " + word;
+    for (const WordOutline& word : command->words) hint += " " + word.name;
     return hint;
   }
   // In the middle of a word there is nothing to say.
@@ -146,7 +150,7 @@ std::string hint_for(const Outline& outline, const std::string& text) {
   if (position.flag_of_value) return position.flag_of_value->shape;
   std::string hint;
   for (std::size_t i = position.word; i < command->words.size(); ++i)
-    hint += (hint.empty() ? "" : " ") + command->words[i];
+    hint += (hint.empty() ? "" : " ") + command->words[i].name;
   return hint;
 }
 

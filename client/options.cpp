@@ -28,6 +28,14 @@ std::variant<Invocation, UsageError> parse_shell_words(const std::vector<std::st
   return parse(Place::shell, defaults, words);
 }
 
+Outline program_outline() {
+  return Grammar(Place::program, GlobalOptions()).outline();
+}
+
+Outline shell_outline() {
+  return Grammar(Place::shell, GlobalOptions()).outline();
+}
+
 std::string token_text(const Token& token) {
   return token.cluster + ":" + std::to_string(token.ts);
 }

@@ -12,6 +12,7 @@
 #include <variant>
 #include <vector>
 
+#include "client/outline.hpp"
 #include "common/address.hpp"
 #include "common/message.hpp"
 
@@ -120,6 +121,10 @@ std::variant<Invocation, UsageError> parse_arguments(const std::vector<std::stri
 // A line of the shell; what it does not say is as in `defaults`.
 std::variant<Invocation, UsageError> parse_shell_words(const std::vector<std::string>& words,
                                                        const GlobalOptions& defaults);
+
+// What they take, for what helps to type it.
+Outline program_outline();
+Outline shell_outline();
 
 std::string token_text(const Token& token);  // "<cluster>:58"
 std::optional<Token> parse_token(const std::string& text);

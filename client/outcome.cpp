@@ -17,7 +17,12 @@ std::string describe_position(const Failure& failure) {
 
 std::string describe_timeout(Failure failure) {
   const message::Error& error = *failure.error;
-  if (!error.applied || !error.ts) return escape_control(error.message, max_message_bytes);
+  // What was waited for was something else than this position: its own words say it better.
+  if (!error.applied || !error.ts || *error.ts <= *error.applied) {
+    const std::string text = escape_control(error.message, max_message_bytes);
+    return error.leader && !error.leader->empty() ? text + "; the leader is " + escape_control(*error.leader)
+                                                  : text;
+  }
   failure.applied = error.applied;
   failure.asked = error.ts;
   if (error.leader) failure.leader = *error.leader;

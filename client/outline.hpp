@@ -7,19 +7,29 @@
 namespace kv::client {
 
 struct FlagOutline {
-  std::string name;   // "--if-ts"
-  std::string shape;  // "TS"; empty: it stands alone
+  std::string name;    // "--if-ts"
+  std::string letter;  // "-o", or empty
+  std::string shape;   // "TS"; empty: it stands alone
+  std::string description;
+  std::string variable;  // of the environment, or empty
+};
+
+struct WordOutline {
+  std::string name;  // "KEY"; in brackets where it may be left out
   std::string description;
 };
 
 struct CommandOutline {
   std::string name;
+  std::vector<std::string> aliases;
   std::string description;
-  std::vector<std::string> words;  // "KEY", "VALUE"; in brackets where it may be left out
+  std::string footer;  // examples, and what else there is to know
+  std::vector<WordOutline> words;
   std::vector<FlagOutline> flags;  // its own
 };
 
 struct Outline {
+  std::string description;
   std::vector<CommandOutline> commands;  // by name
   std::vector<FlagOutline> flags;        // of all commands
 };

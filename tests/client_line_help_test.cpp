@@ -4,17 +4,29 @@
 #include <fstream>
 
 #include "client/line_help.hpp"
+#include "client/options.hpp"
 #include "client/words.hpp"
 
 using namespace kv::client;
 
 namespace {
 
-const Outline outline{{{"del", "", {"KEY"}, {{"--if-ts", "TS", ""}}},
-                       {"help", "", {"[COMMAND]"}, {}},
-                       {"put", "", {"KEY", "VALUE"}, {{"--if-ts", "TS", ""}, {"--literal", "", ""}}},
-                       {"status", "", {}, {}}},
-                      {{"--output", "FORMAT", ""}, {"--timeout", "DURATION", ""}}};
+FlagOutline flag(std::string name, std::string shape = "", std::string letter = "") {
+  return {std::move(name), std::move(letter), std::move(shape), "", ""};
+}
+CommandOutline command(std::string name, std::vector<WordOutline> words, std::vector<FlagOutline> flags = {}) {
+  CommandOutline outline;
+  outline.name = std::move(name);
+  outline.words = std::move(words);
+  outline.flags = std::move(flags);
+  return outline;
+}
+
+const Outline outline{"",
+                      {command("del", {{"KEY", ""}}, {flag("--if-ts", "TS")}), command("help", {{"[COMMAND]", ""}}),
+                       command("put", {{"KEY", ""}, {"VALUE", ""}}, {flag("--if-ts", "TS"), flag("--literal")}),
+                       command("status", {})},
+                      {flag("--output", "FORMAT", "-o"), flag("--timeout", "DURATION")}};
 
 // "begin: word|word|…", with what the words would be typed as.
 std::string completed(const std::string& before) {
@@ -71,6 +83,7 @@ TEST_CASE("line help: commands, flags and their values") {
   CHECK(completed("put --") == "4:|--if-ts |--literal |--output |--timeout ");
   CHECK(completed("put k v ") == "8:|--if-ts |--literal |--output |--timeout ");
   CHECK(completed("put --output j") == "13:|json ");
+  CHECK(completed("put -o t") == "7:|table ");
   CHECK(completed("put --timeout 5") == "14:");
   CHECK(completed("nonsense ") == "9:");
 }
@@ -93,6 +106,19 @@ TEST_CASE("line help: files behind @") {
   const std::string before = "put k @" + folder + "/o";
   CHECK(completed(before) == "6:|@" + folder + "/one |@" + folder + "/other/");
   std::filesystem::remove_all(folder);
+}
+
+TEST_CASE("line help: what the shell's own commands take") {
+  const Outline shell = shell_outline();
+  CHECK(hint_for(shell, "put ") == "KEY VALUE");
+  CHECK(hint_for(shell, "list ") == "[PREFIX]");
+  CHECK(hint_for(shell, "ls ") == "[PREFIX]");
+  CHECK(hint_for(shell, "watch ") == "[KEY]");
+  CHECK(hint_for(shell, "watch --prefix ") == "PREFIX");
+  CHECK(hint_for(shell, "backup ") == "ACTION FILE");
+  const FindKeys none = [](const std::string&) { return FoundKeys(); };
+  CHECK(complete_line(shell, none, "ba").words == std::vector<std::string>{"backup "});
+  CHECK(complete_line(shell, none, "backup s").words == std::vector<std::string>{"save "});
 }
 
 TEST_CASE("line help: the hint says what comes next") {
