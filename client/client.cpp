@@ -88,6 +88,10 @@ std::shared_ptr<Call> Client::new_call(milliseconds timeout) {
   return call;
 }
 
+std::vector<std::weak_ptr<Call>> Client::release_calls() {
+  return std::exchange(calls_, {});
+}
+
 void Client::interrupt() {
   for (const std::weak_ptr<Call>& weak : calls_) {
     if (const std::shared_ptr<Call> call = weak.lock()) call->interrupt();

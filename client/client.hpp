@@ -71,6 +71,8 @@ class Client {
   std::shared_ptr<Call> new_call(std::chrono::milliseconds timeout);
   // Ctrl-C: every request under way ends with Failure::Kind::interrupted.
   void interrupt();
+  // The calls under way go on in the background: interrupt() no longer ends them, but the caller may, one by one.
+  std::vector<std::weak_ptr<Call>> release_calls();
 
   // Returns when at least one server has answered INIT. The Reply holds an InitOk.
   asio::awaitable<Outcome> connect(std::shared_ptr<Call> call);

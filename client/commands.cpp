@@ -1,15 +1,14 @@
 #include "client/commands.hpp"
 
 #include <algorithm>
-#include <asio/signal_set.hpp>
 #include <chrono>
-#include <csignal>
 #include <utility>
 #include <variant>
 
 #include "client/backup.hpp"
 #include "client/dump.hpp"
 #include "client/input_lines.hpp"
+#include "client/interrupt_guard.hpp"
 #include "client/list.hpp"
 #include "client/load.hpp"
 #include "client/run.hpp"
@@ -34,6 +33,13 @@ asio::awaitable<std::optional<Exit>> reach_cluster(Context& context, std::string
   co_return std::nullopt;
 }
 
+Client::WaitHandler wait_handler(Context& context) {
+  return [&context](const message::WaitForResponse& wait) {
+    context.printer.wait(wait);
+    if (context.parked) context.parked();
+  };
+}
+
 std::optional<Exit> refuse_token(Context& context, const std::string& what, const Token& token) {
   const std::string& cluster = context.client.cluster();
   if (token.cluster.empty() || token.cluster == cluster) return std::nullopt;
@@ -47,33 +53,6 @@ namespace {
 
 // A server that does not answer STATUS within this is shown as unreachable, unless --timeout says otherwise.
 constexpr std::chrono::milliseconds status_patience{2000};
-
-// While it lives Ctrl-C interrupts the client's requests instead of ending the process.
-class InterruptGuard {
- public:
-  InterruptGuard(asio::io_context& io, Client& client) : before_(handler_now()), signals_(io, SIGINT) {
-    signals_.async_wait([&client](std::error_code error, int) {
-      if (!error) client.interrupt();
-    });
-  }
-  ~InterruptGuard() {
-    std::error_code ignored;
-    signals_.clear(ignored);
-    ::sigaction(SIGINT, &before_, nullptr);  // Asio would leave the default, not what was there
-  }
-  InterruptGuard(const InterruptGuard&) = delete;
-  InterruptGuard& operator=(const InterruptGuard&) = delete;
-
- private:
-  static struct sigaction handler_now() {
-    struct sigaction action {};
-    ::sigaction(SIGINT, nullptr, &action);
-    return action;
-  }
-
-  struct sigaction before_;
-  asio::signal_set signals_;
-};
 
 // Only what the protocol's own limits say; all else is for the servers to judge.
 std::optional<Exit> refuse_key(Context& context, const std::string& what, const std::string& key) {
@@ -135,7 +114,7 @@ asio::awaitable<Exit> get(Context& context, GetCommand command, std::string what
     request.ts = std::max(request.ts, command.after->ts);
   }
   Client::Body body = std::move(request);
-  Client::WaitHandler on_wait = [&context](const message::WaitForResponse& wait) { context.printer.wait(wait); };
+  Client::WaitHandler on_wait = wait_handler(context);
   const Outcome outcome = co_await context.client.request(call, std::move(body), std::move(on_wait));
   if (const auto* failure = std::get_if<Failure>(&outcome)) co_return fail(context, what, *failure);
   const Reply& reply = std::get<Reply>(outcome);
@@ -176,16 +155,12 @@ asio::awaitable<Exit> init(Context& context, InitCommand command) {
   co_return Exit::done;
 }
 
-// Runs a command's coroutine under the guard, after what may block has been done.
-Exit run_interruptible(Context& context, asio::awaitable<Exit> work) {
-  const InterruptGuard guard(context.io, context.client);
-  return run(context.io, std::move(work));
-}
+using Begun = std::variant<Exit, asio::awaitable<Exit>>;
 
 struct Executor {
   Context& context;
 
-  Exit operator()(const PutCommand& command) const {
+  Begun operator()(const PutCommand& command) const {
     const std::string what = name_of_command("put", command.key);
     if (const std::optional<Exit> refused = refuse_key(context, what, command.key)) return *refused;
     std::variant<std::string, ValueProblem> value = read_value(command);
@@ -197,37 +172,37 @@ struct Executor {
     request.key = command.key;
     request.value = std::move(std::get<std::string>(value));
     request.if_ts = command.if_ts;
-    return run_interruptible(context, put(context, std::move(request), what));
+    return put(context, std::move(request), what);
   }
 
-  Exit operator()(const GetCommand& command) const {
+  Begun operator()(const GetCommand& command) const {
     const std::string what = name_of_command("get", command.key);
     if (const std::optional<Exit> refused = refuse_key(context, what, command.key)) return *refused;
-    return run_interruptible(context, get(context, command, what));
+    return get(context, command, what);
   }
 
-  Exit operator()(const DeleteCommand& command) const {
+  Begun operator()(const DeleteCommand& command) const {
     const std::string what = name_of_command("del", command.key);
     if (const std::optional<Exit> refused = refuse_key(context, what, command.key)) return *refused;
     message::Delete request;
     request.key = command.key;
     request.if_ts = command.if_ts;
-    return run_interruptible(context, del(context, std::move(request), what));
+    return del(context, std::move(request), what);
   }
 
-  Exit operator()(const ListCommand& command) const { return run_interruptible(context, list(context, command)); }
-  Exit operator()(const WatchCommand& command) const {
-    if (command.is_prefix) return run_interruptible(context, watch(context, command));
+  Begun operator()(const ListCommand& command) const { return list(context, command); }
+  Begun operator()(const WatchCommand& command) const {
+    if (command.is_prefix) return watch(context, command);
     const std::string what = name_of_command("watch", command.what);
     if (const std::optional<Exit> refused = refuse_key(context, what, command.what)) return *refused;
-    return run_interruptible(context, watch(context, command));
+    return watch(context, command);
   }
-  Exit operator()(const WaitCommand& command) const {
+  Begun operator()(const WaitCommand& command) const {
     const std::string what = name_of_command("wait", command.key);
     if (const std::optional<Exit> refused = refuse_key(context, what, command.key)) return *refused;
-    return run_interruptible(context, wait(context, command));
+    return wait(context, command);
   }
-  Exit operator()(const TxnCommand& command) const {
+  Begun operator()(const TxnCommand& command) const {
     std::variant<std::string, ValueProblem> script = read_word(command.script, "");
     if (const auto* problem = std::get_if<ValueProblem>(&script)) {
       context.printer.error("txn: " + problem->text);
@@ -238,40 +213,49 @@ struct Executor {
       context.printer.error("txn: " + problem->text);
       return Exit::usage;
     }
-    return run_interruptible(context, txn(context, std::get<message::Txn>(std::move(request))));
+    return txn(context, std::get<message::Txn>(std::move(request)));
   }
-  Exit operator()(const StatusCommand&) const { return run_interruptible(context, status(context)); }
-  Exit operator()(const BackupSaveCommand& command) const {
-    return run_interruptible(context, backup_save(context, command));
-  }
-  Exit operator()(const BackupVerifyCommand& command) const {
-    return run_interruptible(context, backup_verify(context, command));
-  }
-  Exit operator()(const DumpCommand& command) const { return run_interruptible(context, dump(context, command)); }
-  Exit operator()(const LoadCommand& command) const {
+  Begun operator()(const StatusCommand&) const { return status(context); }
+  Begun operator()(const BackupSaveCommand& command) const { return backup_save(context, command); }
+  Begun operator()(const BackupVerifyCommand& command) const { return backup_verify(context, command); }
+  Begun operator()(const DumpCommand& command) const { return dump(context, command); }
+  Begun operator()(const LoadCommand& command) const {
     std::variant<InputLines, FileProblem> input = InputLines::open(command.file);
     if (const auto* problem = std::get_if<FileProblem>(&input)) {
       context.printer.error("load: " + problem->text);
       return Exit::usage;
     }
-    return run_interruptible(context, load(context, command, std::get<InputLines>(std::move(input))));
+    return load(context, command, std::get<InputLines>(std::move(input)));
   }
-  Exit operator()(const InitCommand& command) const { return run_interruptible(context, init(context, command)); }
-  Exit operator()(const ShowText& show) const {
+  Begun operator()(const InitCommand& command) const { return init(context, command); }
+  Begun operator()(const ShowText& show) const {
     context.printer.text(show.text);
     return Exit::done;
   }
-  Exit operator()(const ShellCommand&) const { return Exit::done; }
-  Exit operator()(const QuitCommand&) const { return Exit::done; }
+  // The shell's own.
+  Begun operator()(const JobsCommand&) const { return Exit::done; }
+  Begun operator()(const CancelCommand&) const { return Exit::done; }
+  Begun operator()(const ShellCommand&) const { return Exit::done; }
+  Begun operator()(const QuitCommand&) const { return Exit::done; }
 };
 
 }  // namespace
 
-Exit execute(Context& context, const Command& command) {
-  const Exit exit = std::visit(Executor{context}, command);
+Begun begin(Context& context, const Command& command) {
+  return std::visit(Executor{context}, command);
+}
+
+Exit end(Context& context, Exit exit) {
   if (context.printer.flush()) return exit;
   context.printer.error("cannot write the output: is the disk full?");
   return exit == Exit::done ? Exit::usage : exit;
+}
+
+Exit execute(Context& context, const Command& command) {
+  Begun begun = begin(context, command);
+  if (const auto* exit = std::get_if<Exit>(&begun)) return end(context, *exit);
+  const InterruptGuard guard(context.io, context.client);
+  return end(context, run(context.io, std::get<asio::awaitable<Exit>>(std::move(begun))));
 }
 
 }  // namespace kv::client

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "client/help_files.hpp"
 #include "client/suggest.hpp"
 #include "common/text.hpp"
 
@@ -86,6 +87,7 @@ void Grammar::add_globals() {
     keep_going_ = add_switch(app_, "--keep-going", "In a script for the shell, and in load: go on after an error");
     from_environment(keep_going_, "KVCTL_KEEP_GOING");
     version_ = add_switch(app_, "-V,--version", "Show the version and leave");
+    man_page_ = add_switch(app_, "--man-page", "Print the manual page's source and leave");
   }
   timeout_ = add_value(app_, "--timeout", "For the whole command, all attempts [5s]", "DURATION");
   from_environment(timeout_, "KVCTL_TIMEOUT");
@@ -331,6 +333,7 @@ Invocation Grammar::parse(const std::vector<std::string>& words) {
     bad_usage(escape_control(error.what()), how_to_get_help());
   }
   if (switch_value(version_, false)) return {options_, ShowText{std::string("kvctl ") + version + "\n"}};
+  if (switch_value(man_page_, false)) return {options_, ShowText{man_page(outline())}};
   read_globals();
   Command command = read_command();
   return {std::move(options_), std::move(command)};

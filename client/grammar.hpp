@@ -43,10 +43,12 @@ class Grammar {
   void add_watch();
   void add_wait();
   void add_txn();
+  void add_jobs();
   void add_backup();
   void add_dump();
   void add_load();
   void add_init();
+  void add_completion();
   void add_help();
   CLI::App* add_command(const char* name, const char* description, std::function<Command()> make);
   CLI::Option* add_value(CLI::App& app, const char* names, const char* description, const char* shape);
@@ -86,6 +88,7 @@ class Grammar {
   CLI::Option* no_session_ = nullptr;
   CLI::Option* keep_going_ = nullptr;
   CLI::Option* version_ = nullptr;
+  CLI::Option* man_page_ = nullptr;
   std::map<const CLI::App*, std::function<Command()>> makers_;
   std::vector<CLI::Option*> positionals_;  // that have to be there
 };

@@ -1,5 +1,6 @@
 // The commands: their words, their flags, and what of them becomes the Command.
 #include "client/grammar.hpp"
+#include "client/help_files.hpp"
 
 namespace kv::client {
 
@@ -18,8 +19,10 @@ void Grammar::add_commands() {
   add_load();
   if (place_ == Place::program) {
     add_command("shell", "Read commands from the terminal or a pipe", [] { return ShellCommand{}; });
+    add_completion();
   } else {
     add_init();
+    add_jobs();
     add_command("quit", "Leave; Ctrl-D does the same", [] { return QuitCommand{}; })->alias("exit");
   }
   add_help();
@@ -88,6 +91,21 @@ void Grammar::add_init() {
     InitCommand command;
     command.endpoints = addresses_value("init", positional(*init, servers, "SERVERS"));
     return command;
+  };
+}
+
+void Grammar::add_completion() {
+  CLI::App* completion = add_command("completion", "Print what makes your shell complete lines of kvctl", {});
+  CLI::Option* shell = add_value(*completion, "SHELL", "bash, zsh or fish", "");
+  completion->footer(
+      "For example, in ~/.bashrc or ~/.zshrc: source <(kvctl completion bash), source <(kvctl completion zsh);\n"
+      "fish: kvctl completion fish > ~/.config/fish/completions/kvctl.fish. An installed package has them in "
+      "place.");
+  makers_[completion] = [=, this] {
+    const std::string name = positional(*completion, shell, "SHELL (bash, zsh or fish)");
+    const std::optional<std::string> script = completion_script(outline(), name);
+    if (!script) bad_usage("completion: " + in_quotes(name) + " is none of bash, zsh, fish");
+    return ShowText{*script};
   };
 }
 

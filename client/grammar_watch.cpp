@@ -90,4 +90,17 @@ void Grammar::add_txn() {
   };
 }
 
+void Grammar::add_jobs() {
+  add_command("jobs", "Show what goes on in the background: watches, and reads that wait",
+              [] { return JobsCommand{}; });
+  CLI::App* cancel = add_command("cancel", "End what goes on in the background", {});
+  CLI::Option* job = add_optional(*cancel, "JOB", "Its number, as jobs shows it; nothing: all");
+  cancel->footer("For example: cancel 1");
+  makers_[cancel] = [=] {
+    CancelCommand command;
+    command.job = position_value(job);
+    return command;
+  };
+}
+
 }  // namespace kv::client

@@ -182,7 +182,8 @@ struct LineEditor::State {
     if (!reading || lines.empty()) return put_out(lines);
     erase_hint();
     const std::size_t row = (columns_of(prompt) + columns_of(line_before_cursor())) / terminal_columns();
-    put_out((row > 0 ? "\x1b[" + std::to_string(row) + "A" : "") + "\r\x1b[J" + lines);
+    put_out((row > 0 ? "\x1b[" + std::to_string(row) + "A" : "") + "\r\x1b[J" + lines +
+            (lines.ends_with('\n') ? "" : "\n"));
     ::el_set(editor, EL_REFRESH);
     show_hint();
   }

@@ -36,7 +36,7 @@ asio::awaitable<Exit> list(Context& context, ListCommand command) {
     request.limit = std::min(left, max_list_items);
     const std::shared_ptr<Call> call = context.client.new_call(context.options.timeout);  // for each page
     Client::Body body = request;
-    Client::WaitHandler on_wait = [&context](const message::WaitForResponse& wait) { context.printer.wait(wait); };
+    Client::WaitHandler on_wait = wait_handler(context);
     Outcome outcome = co_await context.client.request(call, std::move(body), std::move(on_wait));
     if (const auto* failure = std::get_if<Failure>(&outcome)) co_return fail(context, what, *failure);
     auto& page = std::get<message::ListOk>(std::get<Reply>(outcome).body);

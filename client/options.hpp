@@ -96,14 +96,19 @@ struct ShellCommand {};
 struct InitCommand {
   std::vector<Address> endpoints;
 };
+struct JobsCommand {};
+struct CancelCommand {
+  std::optional<std::uint64_t> job;  // none: all
+};
 struct QuitCommand {};
 // --help, --version and `help`: the text is ready.
 struct ShowText {
   std::string text;
 };
-using Command = std::variant<ShellCommand, PutCommand, GetCommand, DeleteCommand, ListCommand, WatchCommand,
-                             WaitCommand, TxnCommand, StatusCommand, BackupSaveCommand, BackupVerifyCommand,
-                             DumpCommand, LoadCommand, InitCommand, QuitCommand, ShowText>;
+using Command =
+    std::variant<ShellCommand, PutCommand, GetCommand, DeleteCommand, ListCommand, WatchCommand, WaitCommand,
+                 TxnCommand, StatusCommand, BackupSaveCommand, BackupVerifyCommand, DumpCommand, LoadCommand,
+                 InitCommand, JobsCommand, CancelCommand, QuitCommand, ShowText>;
 
 struct Invocation {
   GlobalOptions options;

@@ -30,9 +30,11 @@ asio::awaitable<Exit> watch(Context& context, WatchCommand command) {
   if (const std::optional<Exit> failed = co_await reach_cluster(context, what)) co_return *failed;
   std::function<void(const Watching::Place&)> on_place = [&context](const Watching::Place& place) {
     tell_place(context, place);
+    if (context.parked) context.parked();
   };
   message::Watch request = request_for(command);
-  Watching watching(context.client, std::move(request), context.options.timeout, std::move(on_place));
+  Watching watching(context.client, std::move(request), context.session.highest_position(), context.options.timeout,
+                    std::move(on_place));
   for (;;) {
     const std::variant<Watching::Changes, Failure> next = co_await watching.next();
     if (const auto* failure = std::get_if<Failure>(&next)) {
@@ -65,7 +67,10 @@ asio::awaitable<Exit> wait(Context& context, WaitCommand command) {
     request.newer_than = ok.value ? ok.ts : ok.applied;
   }
   Client::Body body = std::move(request);
-  const Outcome outcome = co_await context.client.request(call, std::move(body));
+  Client::WaitHandler on_wait = [&context](const message::WaitForResponse&) {
+    if (context.parked) context.parked();
+  };
+  const Outcome outcome = co_await context.client.request(call, std::move(body), std::move(on_wait));
   if (const auto* failure = std::get_if<Failure>(&outcome)) co_return fail(context, what, *failure);
   const Reply& reply = std::get<Reply>(outcome);
   const auto& ok = std::get<message::GetOk>(reply.body);

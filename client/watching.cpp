@@ -14,10 +14,11 @@ constexpr std::uint64_t answer_ms = 5000;
 
 }  // namespace
 
-Watching::Watching(Client& client, message::Watch what, std::chrono::milliseconds patience,
-                   std::function<void(const Place&)> on_place)
+Watching::Watching(Client& client, message::Watch what, std::uint64_t begin_at_least,
+                   std::chrono::milliseconds patience, std::function<void(const Place&)> on_place)
     : client_(client),
       what_(std::move(what)),
+      begin_at_least_(begin_at_least),
       patience_(patience),
       on_place_(std::move(on_place)),
       call_(client.new_call(patience)) {}
@@ -89,7 +90,7 @@ void Watching::take(message::Answer answer) {
     error_.reset();
     give_up_at_.reset();
     attempts_ = 0;
-    if (!what_.from_ts) what_.from_ts = ok->applied;
+    if (!what_.from_ts) what_.from_ts = std::max(ok->applied, begin_at_least_);
     if (on_place_) on_place_({where_, *what_.from_ts, why_left_});
     why_left_.clear();
   } else {
@@ -98,6 +99,7 @@ void Watching::take(message::Answer answer) {
 }
 
 void Watching::take_event(message::Event event) {
+  if (event.ts <= what_.from_ts.value_or(0)) return;  // from before it begins
   const bool more = event.more;
   changes_.push_back(std::move(event));
   whole_ = !more;

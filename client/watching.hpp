@@ -35,8 +35,10 @@ class Watching {
     std::string why_left;  // why the one before it was left; empty: it is the first
   };
 
-  // `patience`: for how long no server may be reachable. `on_place` hears of each server that watches from now on.
-  Watching(Client& client, message::Watch what, std::chrono::milliseconds patience,
+  // Without a from_ts in `what` it begins with the first server's position, but not before `begin_at_least`, which
+  // may be what this user has seen elsewhere. `patience`: for how long no server may be reachable. `on_place` hears
+  // of each server that watches from now on.
+  Watching(Client& client, message::Watch what, std::uint64_t begin_at_least, std::chrono::milliseconds patience,
            std::function<void(const Place&)> on_place = {});
   ~Watching();
   Watching(const Watching&) = delete;
@@ -64,6 +66,7 @@ class Watching {
 
   Client& client_;
   message::Watch what_;  // its from_ts moves on with what is given out
+  std::uint64_t begin_at_least_;
   std::chrono::milliseconds patience_;
   std::function<void(const Place&)> on_place_;
   std::shared_ptr<Call> call_;

@@ -11,6 +11,7 @@
 #include <stdexcept>
 #include <vector>
 
+#include "common/man_page.hpp"
 #include "common/message.hpp"
 #include "common/text.hpp"
 
@@ -227,18 +228,36 @@ void check_whole(const ServerConfig& config) {
   }
 }
 
+const char* const footer =
+    "kvd inspect DIR shows what is in a data directory and what is wrong with it (kvd inspect --help).\n\n"
+    "Each flag is also an environment variable (--data-dir: KVD_DATA_DIR) and a line of the config file\n"
+    "(data-dir = \"…\"). A flag beats the environment, which beats the file.\n\n"
+    "Example: kvd --name n1 --cluster n1=10.0.0.1:7501,n2=10.0.0.2:7501,n3=10.0.0.3:7501 \\\n"
+    "             --listen 10.0.0.1:7401 --peer-listen 10.0.0.1:7501 --data-dir /var/lib/kvd";
+
+std::string man_page(const std::vector<Setting>& all) {
+  ManPage page{"kvd", "one server of a replicated key-value store", "[FLAGS]\n.br\n.B kvd inspect\nDIR", {}};
+  ManSection flags{"Flags", "Without any flag: a single server in ./kvd-data.", {}};
+  flags.items.emplace_back("--config FILE", "a file with these settings (TOML)");
+  for (const Setting& setting : all)
+    flags.items.emplace_back("--" + setting.name + " " + setting.placeholder, setting.help);
+  page.sections.push_back(std::move(flags));
+  page.sections.push_back({"More", footer, {}});
+  page.sections.push_back(
+      {"Exit status", "0 after SIGTERM or SIGINT; 1 where it cannot go on; 2 for wrong flags.", {}});
+  page.sections.push_back({"See also", "kvctl(1)", {}});
+  return to_roff(page);
+}
+
 }  // namespace
 
 std::variant<ServerConfig, ExitNow> read_config(int argc, const char* const* argv) {
   CLI::App app("kvd: one server of a replicated key-value store. Without any flag: a single server in ./kvd-data.");
   app.name("kvd");
   app.set_version_flag("--version", std::string("kvd ") + version);
-  app.footer(
-      "kvd inspect DIR shows what is in a data directory and what is wrong with it (kvd inspect --help).\n\n"
-      "Each flag is also an environment variable (--data-dir: KVD_DATA_DIR) and a line of the config file\n"
-      "(data-dir = \"…\"). A flag beats the environment, which beats the file.\n\n"
-      "Example: kvd --name n1 --cluster n1=10.0.0.1:7501,n2=10.0.0.2:7501,n3=10.0.0.3:7501 \\\n"
-      "             --listen 10.0.0.1:7401 --peer-listen 10.0.0.1:7501 --data-dir /var/lib/kvd");
+  app.footer(footer);
+  bool wants_man_page = false;
+  app.add_flag("--man-page", wants_man_page, "Print the manual page's source and leave");
   const std::vector<Setting> all = settings();
   std::map<std::string, std::string> given;
   std::string config_path;
@@ -251,6 +270,10 @@ std::variant<ServerConfig, ExitNow> read_config(int argc, const char* const* arg
   }
   try {
     app.parse(argc, argv);
+    if (wants_man_page) {
+      std::cout << man_page(all);
+      return ExitNow{0};
+    }
     ServerConfig config;
     if (config_path.empty() && std::getenv("KVD_CONFIG")) config_path = std::getenv("KVD_CONFIG");
     if (!config_path.empty()) read_file(config, all, config_path);

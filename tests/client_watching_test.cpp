@@ -33,7 +33,7 @@ struct Stage {
     options.endpoints_first = true;
     client = std::make_unique<Client>(io, std::move(options));
     watching = std::make_unique<Watching>(
-        *client, message::Watch{"k", {}, from}, std::chrono::seconds(5), [this](const Watching::Place& place) {
+        *client, message::Watch{"k", {}, from}, 0, std::chrono::seconds(5), [this](const Watching::Place& place) {
           places.push_back(place.server.substr(0, 2) + " from " + std::to_string(place.position));
         });
   }
@@ -148,12 +148,22 @@ TEST_CASE("watching: an interrupt ends it, and the server is told") {
   while (!cancelled) stage.io.run_one();
 }
 
+TEST_CASE("watching: without a beginning of its own it does not begin before what was seen elsewhere") {
+  Stage stage;
+  stage.one.on_request = watching({event(58), event(60), event(61)});
+  stage.watch({}, stage.one);
+  Watching later(*stage.client, message::Watch{"k", {}, {}}, 60, std::chrono::seconds(5));
+  const auto result = run(stage.io, later.next());
+  REQUIRE(std::holds_alternative<Watching::Changes>(result));
+  CHECK(std::get<Watching::Changes>(result).front().ts == 61);
+}
+
 TEST_CASE("watching: nobody there") {
   Stage stage;
   ClientOptions options;
   options.endpoints = {test::closed_address(stage.io)};
   Client client(stage.io, std::move(options));
-  Watching watching(client, message::Watch{"k", {}, {}}, std::chrono::seconds(5));
+  Watching watching(client, message::Watch{"k", {}, {}}, 0, std::chrono::seconds(5));
   const auto result = run(stage.io, watching.next());
   REQUIRE(std::holds_alternative<Failure>(result));
   CHECK(std::get<Failure>(result).kind == Failure::Kind::no_server);
