@@ -10,8 +10,10 @@
 #include <catch2/catch.hpp>
 #include <cstdlib>
 #include <filesystem>
+#include <functional>
 #include <iostream>
 #include <string>
+#include <utility>
 
 #include "client/shell.hpp"
 #include "tests/client_fake_server.hpp"
@@ -22,6 +24,40 @@ using kv::client::test::FakeServer;
 
 namespace {
 
+// A small server: a GET waits until something is written, a watch is told of each write, and a write of "hang" is
+// never answered.
+struct SlowServer {
+  FakeServer server;
+  std::uint64_t position = 10;
+  std::function<void()> waiting;
+  std::function<void(const message::Put&)> watching;
+
+  explicit SlowServer(asio::io_context& io) : server(io, "n1") {
+    server.on_request = [this](const FakeServer::Peer& peer, const message::Request& asked) {
+      handle(peer, asked);
+    };
+  }
+
+  void handle(const FakeServer::Peer& peer, const message::Request& asked) {
+    if (const auto* put = std::get_if<message::Put>(&asked.body)) {
+      if (put->key == "hang") return;
+      peer.answer(asked, message::PutOk{put->key, ++position});
+      if (watching) watching(*put);
+      if (waiting) std::exchange(waiting, {})();
+    } else if (const auto* get = std::get_if<message::Get>(&asked.body)) {
+      peer.answer(asked, message::WaitForResponse{get->key, 11, 10, "n1"});
+      waiting = [=] { peer.answer(asked, message::GetOk{"colour", "late", 11, 11, "n1"}); };
+    } else if (std::holds_alternative<message::List>(asked.body)) {
+      peer.answer(asked, message::ListOk{{{"colour", {}, 5}, {"colours/dark blue", {}, 6}}, false, 10, "n1"});
+    } else if (std::holds_alternative<message::Watch>(asked.body)) {
+      peer.answer(asked, message::WatchOk{10, "n1"});
+      watching = [this, peer, asked](const message::Put& seen) {
+        peer.answer(asked, message::Event{message::Operation::put, seen.key, seen.value, position, false});
+      };
+    }
+  }
+};
+
 // What the child does: a shell that talks to a server of its own.
 [[noreturn]] void be_a_shell(const std::string& state) {
   ::setenv("XDG_STATE_HOME", state.c_str(), 1);
@@ -29,20 +65,8 @@ namespace {
   ::setenv("NO_COLOR", "1", 1);
   ::setenv("HOME", state.c_str(), 1);
   asio::io_context io(1);
-  FakeServer server(io, "n1");
-  server.on_request = [](const FakeServer::Peer& peer, const message::Request& asked) {
-    const auto* put = std::get_if<message::Put>(&asked.body);
-    if (put == nullptr) {
-      message::WaitForResponse wait;  // and nothing after that
-      wait.key = "colour";
-      wait.node = "n1";
-      return peer.answer(asked, wait);
-    }
-    message::PutOk ok;
-    ok.key = put->key;
-    ok.ts = 11;
-    peer.answer(asked, ok);
-  };
+  SlowServer slow(io);
+  const FakeServer& server = slow.server;
   ClientOptions client_options;
   client_options.endpoints = {server.address()};
   Client client(io, std::move(client_options));
@@ -145,12 +169,76 @@ TEST_CASE("terminal: Ctrl-C clears the line, or ends the running command, and ne
   terminal.type("\x03");
   CHECK(terminal.shows("^C"));
   CHECK(terminal.shows("kv> "));
-  terminal.type("get colour\r");
-  CHECK(terminal.shows("WAIT_FOR_RESPONSE colour"));
+  terminal.type("put hang on\r");
+  CHECK(terminal.shows("put hang on"));
   terminal.type("\x03");
-  CHECK(terminal.shows("get \"colour\": interrupted"));
+  CHECK(terminal.shows("put \"hang\": interrupted"));
   CHECK(terminal.shows("kv> "));
   terminal.type("quit\r");
+  CHECK(terminal.exit_status() == 0);
+}
+
+TEST_CASE("terminal: an answer that comes late is shown above the line being typed, which stays") {
+  const StateDirectory state;
+  Terminal terminal(state.path);
+  CHECK(terminal.shows("kv> "));
+  terminal.type("get colour\r");
+  CHECK(terminal.shows("WAIT_FOR_RESPONSE colour   10 < 11   n1"));
+  CHECK(terminal.shows("[1] goes on in the background; cancel 1 ends it"));
+  CHECK(terminal.shows("kv> "));
+  terminal.type("jobs\r");
+  CHECK(terminal.shows("[1] get colour"));
+  CHECK(terminal.shows("kv> "));
+  terminal.type("put other x\r");
+  CHECK(terminal.shows("PUT_OK other = x"));
+  CHECK(terminal.shows("GET colour = late   ts 11   n1"));
+  terminal.type("jobs\r");
+  CHECK(terminal.shows("nothing goes on in the background"));
+  terminal.type("\x04");
+  CHECK(terminal.exit_status() == 0);
+}
+
+TEST_CASE("terminal: a watch goes on in the background until it is cancelled") {
+  const StateDirectory state;
+  Terminal terminal(state.path);
+  CHECK(terminal.shows("kv> "));
+  terminal.type("watch --prefix ''\r");
+  CHECK(terminal.shows("[1] goes on"));
+  CHECK(terminal.shows("kv> "));
+  terminal.type("put a 1\r");
+  CHECK(terminal.shows("PUT a = 1   ts 11"));
+  terminal.type("\x03");  // not the watch
+  CHECK(terminal.shows("^C"));
+  terminal.type("put b 2\r");
+  CHECK(terminal.shows("PUT b = 2   ts 12"));
+  terminal.type("cancel 7\r");
+  CHECK(terminal.shows("there is no job 7"));
+  terminal.type("cancel 1\r");
+  CHECK(terminal.shows("kv> "));
+  terminal.type("jobs\r");
+  CHECK(terminal.shows("nothing goes on"));
+  terminal.type("\x04");
+  CHECK(terminal.exit_status() == 0);
+}
+
+TEST_CASE("terminal: Tab completes commands and keys, and shows those that there are") {
+  const StateDirectory state;
+  Terminal terminal(state.path);
+  CHECK(terminal.shows("kv> "));
+  terminal.type("sta\t");
+  CHECK(terminal.shows("tus "));
+  terminal.type("\x03");
+  CHECK(terminal.shows("kv> "));
+  terminal.type("put colours\tx\r");
+  CHECK(terminal.shows("PUT_OK colours/dark blue = x"));
+  CHECK(terminal.shows("kv> "));
+  terminal.type("get c\t");
+  CHECK(terminal.shows("  'colours/dark blue'"));
+  CHECK(terminal.shows("  colour"));
+  terminal.type("\x03");
+  CHECK(terminal.shows("^C"));
+  CHECK(terminal.shows("kv> "));
+  terminal.type("\x04");
   CHECK(terminal.exit_status() == 0);
 }
 

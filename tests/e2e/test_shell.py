@@ -132,8 +132,10 @@ class OnATerminal(kv.TestCase):
         for terminal in self.terminals:
             terminal.close()
 
-    def open(self, endpoints, *flags):
-        terminal = Terminal([kv.KVCTL, "-e", endpoints, *flags], self.kvctl_environment(TERM="xterm"), self.folder)
+    def open(self, endpoints, *flags, hints=False):
+        """Without hints what was typed stands alone on its line."""
+        env = self.kvctl_environment(TERM="xterm", NO_COLOR="" if hints else "1")
+        terminal = Terminal([kv.KVCTL, "-e", endpoints, *flags], env, self.folder)
         self.terminals.append(terminal)
         return terminal
 
@@ -206,6 +208,37 @@ class OnATerminal(kv.TestCase):
             self.fail("n3 was never asked in 20 tries")
         terminal.type(CTRL_D)
         self.assertEqual(terminal.wait(), 0)
+
+    def test_events_come_above_the_line_being_typed(self):
+        servers = self.cluster(3)
+        terminal = self.open(servers.endpoints())
+        terminal.expect(PROMPT)
+        terminal.line("watch --prefix col")
+        terminal.type("put shape ro")
+        terminal.expect("put shape ro")
+        servers["n2"].ask("PUT", key="colour", value="red")
+        terminal.expect(r"PUT colour = red   ts \d+\n(.*\n)*kv> put shape ro$")
+        self.assertRegex(terminal.line("und"), "PUT_OK shape = round")
+        self.assertRegex(terminal.line("jobs"), r"\[1\] watch --prefix col")
+        terminal.type(CTRL_D)
+        self.assertEqual(terminal.wait(), 0)
+
+    def test_tab_completes_keys(self):
+        node = self.node().start().wait_ready()
+        node.ask("PUT", key="colours/dark blue", value="x")
+        terminal = self.open(node.address)
+        terminal.expect(PROMPT)
+        self.assertRegex(terminal.line("get colo\t"), "GET colours/dark blue = x")
+
+    def test_hints_say_what_comes_next(self):
+        node = self.node().start().wait_ready()
+        terminal = self.open(node.address, hints=True)
+        terminal.expect(PROMPT)
+        terminal.type("put ")
+        terminal.expect(r"KEY VALUE")
+        terminal.type("colour ")
+        terminal.expect(r"VALUE")
+        self.assertRegex(terminal.line("blue"), "PUT_OK")
 
     def test_control_characters_are_escaped(self):
         node = self.node().start().wait_ready()
