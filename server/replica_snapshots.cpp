@@ -154,7 +154,12 @@ void Replica::feed_snapshots() {
       stop_sending(name);
       continue;
     }
-    const auto found = sending_.find(name);
+    auto found = sending_.find(name);
+    // The log has gone on without it: whoever has it needs another one all the same.
+    if (found != sending_.end() && found->second.position.index < raft_.log().base_index()) {
+      stop_sending(name);
+      found = sending_.end();
+    }
     if (found != sending_.end()) {
       // An answer is late: what was asked may be lost.
       if (now_ - found->second.since >= config_.election_ticks) read_next(name, found->second);

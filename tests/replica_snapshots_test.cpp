@@ -530,6 +530,27 @@ TEST_CASE("More backups at a time than the limit are OVERLOADED, until one is go
   CHECK(cluster.in_time(cluster.client("n1"), message::Backup{}) == "BACKUP_OK");
 }
 
+TEST_CASE("A follower that takes over a snapshot of which the leader's log has gone on gets the next one",
+          "[replica][snapshot]") {
+  Options options = often();
+  options.limits.log_bytes = 5000;
+  Cluster cluster(options);
+  leave_behind(cluster, 30);
+  cluster.stall_disk("n3");
+  cluster.start("n3");
+  cluster.tick(3);
+  const std::uint64_t sent = snapshot_of(cluster, "n1");
+  REQUIRE(cluster.parts_sent_to("n3") > 0);
+  // More than the leader keeps for it.
+  write(cluster, "n1", 60, "still later ");
+  REQUIRE(cluster["n1"].raft().log().base_index().value > sent);
+  cluster.release_disk("n3");
+  cluster.tick(500);
+  check_alike(cluster);
+  write(cluster, "n1", 50, "more ");
+  check_alike(cluster);
+}
+
 namespace {
 
 struct Restored {
