@@ -296,8 +296,19 @@ bool Wal::exists(Directory& directory) {
   return std::any_of(names.begin(), names.end(), wal::is_segment_name);
 }
 
-// Under another name until it is whole: a segment's file is either not there or has a valid header.
+// What was dropped last may hold all the room that there is.
 std::unique_ptr<Wal::Segment> Wal::create_segment(std::uint64_t number, std::uint64_t bytes) {
+  try {
+    return try_to_create_segment(number, bytes);
+  } catch (const FileError& error) {
+    if (!error.no_space() || !remains_) throw;
+  }
+  remains_.reset();
+  return try_to_create_segment(number, bytes);
+}
+
+// Under another name until it is whole: a segment's file is either not there or has a valid header.
+std::unique_ptr<Wal::Segment> Wal::try_to_create_segment(std::uint64_t number, std::uint64_t bytes) {
   std::string beginning = wal::encode_segment_header({number, bytes, identity_});
   auto segment = std::make_unique<Segment>();
   segment->number = number;

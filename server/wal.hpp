@@ -94,7 +94,9 @@ class Wal {
   // What nobody needs to wait for comes after `on_durable`: it drops a segment, if the oldest holds nothing but
   // what is at or before write.droppable or was replaced, and gets ready for the next batch.
   void append(const raft::Write& write, const std::function<void()>& on_durable = {});
-  // Of the segment that was dropped last; null: there is none. If it is not taken, it goes with the next one.
+  // Of the segment that was dropped last; null: there is none. If it is not taken, it goes with the next one, or
+  // when there is no room for a new segment. Whoever has taken it may try again when it has gone, before the disk
+  // is called full.
   std::unique_ptr<Remains> take_remains();
 
   // False while no spare segment could be allocated, because the disk is full: there is room left for
@@ -116,6 +118,7 @@ class Wal {
   };
 
   std::unique_ptr<Segment> create_segment(std::uint64_t number, std::uint64_t bytes);
+  std::unique_ptr<Segment> try_to_create_segment(std::uint64_t number, std::uint64_t bytes);
   void make_spare();
   void rotate(std::uint64_t batch_bytes);
   raft::Write with_preface(const raft::Write& write) const;

@@ -60,6 +60,14 @@ class MemoryDirectory final : public Directory {
     if (disk_->names.erase(name) == 0) throw FileError("remove", name, ENOENT);
   }
 
+  // Until the remains go, they hold the room. That they do is in the log, as "give back NAME".
+  std::unique_ptr<Remains> remove_gently(const std::string& name) override {
+    const auto found = disk_->names.find(name);
+    const std::uint64_t bytes = found == disk_->names.end() ? 0 : found->second->bytes.size();
+    remove(name);
+    return std::make_unique<MemoryRemains>(disk_, name, bytes);
+  }
+
   void sync() override {
     disk_->change("sync directory", "");
     ++disk_->syncs;
@@ -100,7 +108,9 @@ class MemoryDirectory final : public Directory {
   }
   void heal() { disk_->fail_at = 0; }
 
-  // From now on the files' sizes together may not grow beyond this.
+  // What the files take, and what of those that were removed is not given back yet.
+  std::uint64_t used() const { return disk_->used(); }
+  // From now on that may not grow beyond this.
   void limit_space(std::uint64_t bytes) { disk_->space = bytes; }
 
   std::uint64_t changes() const { return disk_->changes; }  // calls that write, sync, create, rename or remove
@@ -126,6 +136,7 @@ class MemoryDirectory final : public Directory {
     int error = 0;
     bool for_good = false;
     std::uint64_t space = UINT64_MAX;
+    std::uint64_t held = 0;  // of it, by what was removed and not given back
     std::vector<std::string> log;
 
     void change(const std::string& action, const std::string& name) {
@@ -136,10 +147,27 @@ class MemoryDirectory final : public Directory {
     }
 
     std::uint64_t used() const {
-      std::uint64_t sum = 0;
+      std::uint64_t sum = held;
       for (const auto& [name, data] : names) sum += data->bytes.size();
       return sum;
     }
+  };
+
+  class MemoryRemains final : public Remains {
+   public:
+    MemoryRemains(std::shared_ptr<Disk> disk, std::string name, std::uint64_t bytes)
+        : disk_(std::move(disk)), name_(std::move(name)), bytes_(bytes) {
+      disk_->held += bytes_;
+    }
+    ~MemoryRemains() override {
+      disk_->held -= bytes_;
+      disk_->log.push_back("give back " + name_);
+    }
+
+   private:
+    std::shared_ptr<Disk> disk_;
+    std::string name_;
+    std::uint64_t bytes_;
   };
 
   class MemoryFile final : public File {

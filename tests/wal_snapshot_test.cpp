@@ -82,6 +82,32 @@ TEST_CASE("wal: the oldest segment is dropped when a snapshot holds all of it, o
   CHECK_THAT(reopened_from(directory), Contains(" 8/1 "));
 }
 
+TEST_CASE("wal: on a disk without room a segment that is dropped makes room for the spare", "[wal][snapshot]") {
+  MemoryDirectory directory;
+  Log log(directory);
+  for (std::uint64_t i = 1; i <= 4; ++i) log.wal->append(entries({big(1, i)}));
+  log.wal->append(marked(4, 1, false));
+  directory.limit_space(directory.used());
+  for (std::uint64_t i = 5; i <= 7; ++i) {
+    log.wal->append(droppable(entries({big(1, i)}), 4));
+    CHECK(log.wal->has_spare());
+  }
+  log.wal->append(droppable(entries({big(1, 8)}), 4));
+  CHECK(log.wal->has_spare());
+  log.wal->append(droppable(entries({big(1, 9)}), 4));
+  CHECK_FALSE(log.wal->has_spare());  // nothing is left that could be dropped
+}
+
+TEST_CASE("wal: and for a batch that needs a segment of its own", "[wal][snapshot]") {
+  MemoryDirectory directory;
+  Log log(directory);
+  for (std::uint64_t i = 1; i <= 3; ++i) log.wal->append(entries({big(1, i)}));
+  log.wal->append(droppable(marked(3, 1, false), 3));  // with which a segment goes
+  directory.limit_space(directory.used() + 3000);
+  log.wal->append(entries({entry(1, 4, std::string(3000, 'x'))}));
+  CHECK_THAT(reopened(directory), Contains(" 4/1 "));
+}
+
 TEST_CASE("wal: a log of which every entry was dropped goes on behind the mark", "[wal][snapshot]") {
   MemoryDirectory directory;
   {
