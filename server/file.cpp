@@ -175,10 +175,13 @@ class PosixDirectory : public Directory {
   }
 
   std::unique_ptr<Remains> remove_gently(const std::string& name) override {
-    Handle handle = open_at(handle_.fd(), name, O_WRONLY, "open", full(name));
-    struct stat status {};
-    if (::fstat(handle.fd(), &status) < 0) fail("look at", full(name));
+    Handle handle(
+        uninterrupted([&] { return ::openat(handle_.fd(), name.c_str(), O_WRONLY | O_CLOEXEC, file_mode); }));
     remove(name);
+    // That it goes little by little is not worth an error: there may be no descriptor to spare. And what has
+    // another name, as in a copy by links, stays whole.
+    struct stat status {};
+    if (handle.fd() < 0 || ::fstat(handle.fd(), &status) < 0 || status.st_nlink > 0) return nullptr;
     return std::make_unique<PosixRemains>(std::move(handle), status.st_size);
   }
 

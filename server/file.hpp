@@ -63,7 +63,8 @@ class Directory {
   // In one step, also after a crash; replaces `to` where it exists. Open files stay what they are.
   virtual void rename(const std::string& from, const std::string& to) = 0;
   virtual void remove(const std::string& name) = 0;
-  // The same for a big file that nobody else has open.
+  // The same for a big file that nobody else has open. null: nothing is left to be given back, or it cannot be done
+  // little by little.
   virtual std::unique_ptr<Remains> remove_gently(const std::string& name) {
     remove(name);
     return nullptr;

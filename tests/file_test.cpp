@@ -104,6 +104,54 @@ TEST_CASE("directory: lists, renames, replaces and removes plain files") {
   CHECK(directory->path() == folder.path());
 }
 
+TEST_CASE("directory: what is removed gently is gone at once, and its room is given back when the remains go") {
+  TemporaryFolder folder;
+  auto directory = open_directory(folder.path());
+  // No whole number of the steps in which it is given back.
+  const std::uint64_t bytes = GENERATE(0, 1, (1 << 20), (5 << 20) + 12'345);
+  auto file = directory->create("a");
+  file->allocate(bytes);
+  file->sync();
+  auto remains = directory->remove_gently("a");
+  REQUIRE(remains != nullptr);
+  CHECK(directory->list().empty());
+  CHECK(file->size() == bytes);
+  directory->sync();
+  directory->create("a")->write_at(0, "another");
+  remains.reset();
+  CHECK(file->size() == 0);
+  CHECK(read(*directory->open("a"), 0, 9) == "another");
+}
+
+TEST_CASE("directory: what is removed gently and has another name, as in a copy by links, stays whole there") {
+  TemporaryFolder folder;
+  auto directory = open_directory(folder.path());
+  const std::string bytes(3 << 20, 'x');
+  directory->create("a")->write_at(0, bytes);
+  REQUIRE(::link((folder.path() + "/a").c_str(), (folder.path() + "/copy").c_str()) == 0);
+  directory->remove_gently("a").reset();
+  CHECK(directory->list() == std::vector<std::string>{"copy"});
+  CHECK((read(*directory->open("copy"), 0, bytes.size() + 1) == bytes));
+}
+
+TEST_CASE("directory: without a descriptor to spare, what is to be removed gently is just removed") {
+  TemporaryFolder folder;
+  auto directory = open_directory(folder.path());
+  auto file = directory->create("a");
+  file->write_at(0, "hello");
+  rlimit before{};
+  REQUIRE(::getrlimit(RLIMIT_NOFILE, &before) == 0);
+  const rlimit none{0, before.rlim_max};
+  REQUIRE(::setrlimit(RLIMIT_NOFILE, &none) == 0);
+  std::unique_ptr<Remains> remains;
+  const int error = error_of([&] { remains = directory->remove_gently("a"); });
+  REQUIRE(::setrlimit(RLIMIT_NOFILE, &before) == 0);
+  CHECK(error == 0);
+  CHECK(remains == nullptr);
+  CHECK(directory->list().empty());
+  CHECK(error_of([&] { directory->remove_gently("a"); }) == ENOENT);
+}
+
 TEST_CASE("directory: missing folders are made, and a path may end in a slash") {
   TemporaryFolder folder;
   const std::string path = folder.path() + "/x/y/z";
