@@ -37,6 +37,12 @@ constexpr auto stop_time = std::chrono::seconds(4);  // for what is under way wh
 constexpr std::uint64_t max_segment_bytes = 64 << 20;
 constexpr std::uint64_t least_snapshot_log_bytes = 4 << 20;
 constexpr std::uint64_t most_snapshot_log_bytes = 256 << 20;
+// Of the files that may be open, for the log, the snapshots that are written, sent and fetched, the listeners and
+// such: a server whose log cannot be opened ends.
+constexpr std::uint64_t reserved_files = 64;
+constexpr std::uint64_t files_a_server = 4;  // links in both directions, and those which they have just replaced
+constexpr std::uint64_t unknown_open_files = 1024;
+constexpr std::uint64_t most_unnamed_servers = 1024;
 constexpr auto drain_time = std::chrono::milliseconds(500);
 
 // Why the server cannot start, for a person.
@@ -115,11 +121,36 @@ std::map<std::string, Address> cluster_of(const ServerConfig& config, const Repl
   return cluster;
 }
 
-void raise_open_files_limit() {
+// How many files this process may have open, now that it has asked for all that it can get.
+std::uint64_t raise_open_files_limit() {
   rlimit limit{};
-  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return unknown_open_files;
+  const rlim_t before = limit.rlim_cur;
   limit.rlim_cur = limit.rlim_max;
-  setrlimit(RLIMIT_NOFILE, &limit);
+  return setrlimit(RLIMIT_NOFILE, &limit) == 0 ? limit.rlim_cur : before;
+}
+
+// How many connections there may be, so that whoever opens many leaves the disk's files what they need.
+struct ConnectionLimits {
+  std::size_t clients;
+  std::size_t unnamed_servers;
+};
+
+ConnectionLimits share_open_files(std::uint64_t open_files, std::uint64_t asked_for, std::size_t others,
+                                  bool listens_to_servers) {
+  const std::uint64_t taken = reserved_files + files_a_server * others;
+  const std::uint64_t left = open_files > taken ? open_files - taken : 0;
+  ConnectionLimits limits{};
+  if (listens_to_servers) limits.unnamed_servers = std::clamp<std::uint64_t>(left / 8, 1, most_unnamed_servers);
+  const std::uint64_t clients = left - std::min<std::uint64_t>(left, limits.unnamed_servers);
+  limits.clients = std::clamp<std::uint64_t>(clients, 1, asked_for);
+  if (limits.clients < asked_for) {
+    spdlog::warn(
+        "--max-connections {}: this process may have {} files open, so at most {} clients are taken at the same "
+        "time: raise that limit (ulimit -n, or LimitNOFILE= of the systemd unit), or set --max-connections to it",
+        asked_for, open_files, limits.clients);
+  }
+  return limits;
 }
 
 void log_recovery(const Recovered& recovered, std::size_t entries, const std::string& path,
@@ -143,7 +174,8 @@ void log_recovery(const Recovered& recovered, std::size_t entries, const std::st
 
 class Server {
  public:
-  explicit Server(const ServerConfig& config) : config_(config), signals_(loop_, SIGTERM, SIGINT), stopper_(loop_) {
+  Server(const ServerConfig& config, std::uint64_t open_files)
+      : config_(config), signals_(loop_, SIGTERM, SIGINT), stopper_(loop_) {
     directory_ = open_data(config.data_dir);
     asio::ip::tcp::acceptor clients = take_port(loop_, config.listen, "--listen");
     const auto begin = std::chrono::steady_clock::now();
@@ -169,9 +201,12 @@ class Server {
     listen_text_ = self.client_address + (peers ? ", servers on " + self.peer_address : "");
     clients.listen();
     if (peers) peers->listen();
-    peers_ = std::make_unique<Peers>(loop_, *engine_, std::move(peers), std::move(others));
+    const ConnectionLimits connections =
+        share_open_files(open_files, config.max_connections, others.size(), peers.has_value());
+    peers_ =
+        std::make_unique<Peers>(loop_, *engine_, std::move(peers), std::move(others), connections.unnamed_servers);
     SessionLimits limits;
-    limits.max_connections = config.max_connections;
+    limits.max_connections = connections.clients;
     limits.max_value = config.max_value;
     sessions_ = std::make_unique<Sessions>(loop_, *engine_, std::move(clients), limits);
   }
@@ -312,9 +347,9 @@ class Server {
 int run(const ServerConfig& config) {
   try {
     set_up_logging(config.log);
-    raise_open_files_limit();
+    const std::uint64_t open_files = raise_open_files_limit();
     std::signal(SIGPIPE, SIG_IGN);
-    return Server(config).run();
+    return Server(config, open_files).run();
   } catch (const std::exception& error) {
     std::cerr << "kvd: " << error.what() << "\n";
     return 1;

@@ -21,7 +21,6 @@ using asio::experimental::as_tuple;
 
 constexpr auto first_pause = std::chrono::milliseconds(20);  // before a link is tried again; doubles
 constexpr auto handshake_time = std::chrono::seconds(5);
-constexpr std::size_t max_unnamed = 1024;
 constexpr std::size_t max_handshake_frame = 64 << 10;
 constexpr std::size_t hopeless_unsent = 256 << 20;  // a peer that has stopped reading is linked anew
 
@@ -85,8 +84,12 @@ message::Peer to_wire_message(PeerMessage message) {
 }  // namespace
 
 Peers::Peers(asio::io_context& loop, Engine& engine, std::optional<asio::ip::tcp::acceptor> acceptor,
-             std::map<std::string, Address> addresses)
-    : loop_(loop), engine_(engine), acceptor_(std::move(acceptor)), random_(std::random_device{}()) {
+             std::map<std::string, Address> addresses, std::size_t max_unnamed)
+    : loop_(loop),
+      engine_(engine),
+      acceptor_(std::move(acceptor)),
+      max_unnamed_(max_unnamed),
+      random_(std::random_device{}()) {
   for (auto& [node, address] : addresses) {
     Link link;
     link.node = node;
@@ -212,7 +215,7 @@ asio::awaitable<void> Peers::accept() {
     }
     auto connection = std::make_shared<Connection>(std::move(socket), max_handshake_frame);
     watch_liveness(*connection);
-    if (unnamed_ >= max_unnamed) {
+    if (unnamed_ >= max_unnamed_) {
       refuse(connection, message::Code::overloaded, "too many connections that have not said INIT");
       continue;
     }

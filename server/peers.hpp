@@ -26,9 +26,10 @@ namespace kv {
 
 class Peers : public PeerOutlet {
  public:
-  // `addresses` are where to dial each other member. `acceptor` listens already; a single server has none.
+  // `addresses` are where to dial each other member. `acceptor` listens already; a single server has none. At most
+  // `max_unnamed` of those who connect to it have not said yet who they are.
   Peers(asio::io_context& loop, Engine& engine, std::optional<asio::ip::tcp::acceptor> acceptor,
-        std::map<std::string, Address> addresses);
+        std::map<std::string, Address> addresses, std::size_t max_unnamed);
 
   void start();
   void deliver(PeerMessage message) override;
@@ -69,6 +70,7 @@ class Peers : public PeerOutlet {
   std::optional<asio::ip::tcp::acceptor> acceptor_;
   std::map<std::string, Link> links_;
   std::map<std::string, Inbound> inbound_;
+  std::size_t max_unnamed_;
   std::size_t unnamed_ = 0;  // inbound connections that have not said INIT yet
   bool closing_ = false;
   std::minstd_rand random_;

@@ -282,6 +282,7 @@ class Node:
         self.flags = list(flags)
         self.process = None
         self.environment = {}
+        self.open_files = None  # how many it may have; None: as this process
 
     def command(self):
         words = [KVD, "--listen", self.address, "--data-dir", str(self.data_dir)]
@@ -293,8 +294,12 @@ class Node:
         assert not self.is_running(), f"{self.name} runs already"
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen([*DIE_WITH_ME, *self.command()], stdin=subprocess.DEVNULL, stdout=log,
-                                            stderr=log, cwd=self.folder, env=clean_environment(self.environment))
+                                            stderr=log, cwd=self.folder, env=clean_environment(self.environment),
+                                            preexec_fn=self.open_files and self.limit_open_files)
         return self
+
+    def limit_open_files(self):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (self.open_files, self.open_files))
 
     @property
     def pid(self):

@@ -4,6 +4,7 @@ ends, and writes go on by themselves when there is room again."""
 import contextlib
 import ctypes
 import os
+import socket
 import tempfile
 import threading
 import unittest
@@ -168,6 +169,62 @@ class Quota(kv.TestCase):
         # 10 MB of log: with the default quota the next snapshot would be due after 64 MiB.
         self.assert_message(node.status(), "STATUS_OK", quota=0, full=False, snapshot=0)
         self.assertNotIn("snapshot of", node.log_text())
+
+
+class OpenFiles(kv.TestCase):
+    """Whoever opens connections, and does nothing with them, leaves the disk what it needs."""
+
+    OPEN_FILES = 200
+
+    def idle(self, address, count):
+        """Connections that say nothing, as many as are let in; closed when the test is over."""
+        host, port = address.rsplit(":", 1)
+        sockets = [socket.create_connection((host, int(port)), timeout=5) for _ in range(count)]
+        for each in sockets:
+            self.addCleanup(each.close)
+        return sockets
+
+    def put_much(self, node, client):
+        """Through segments and snapshots, which are files that come and go."""
+        for number in range(60):
+            self.assert_message(client.ask("PUT", key=f"k{number % 5}", value=f"{number}:" + "x" * 1_000_000), "PUT_OK")
+        node.wait_log("snapshot of")
+        self.assertTrue(node.is_running())
+
+    def test_idle_clients(self):
+        node = self.node(flags=["--snapshot-every", "20"])
+        node.open_files = self.OPEN_FILES
+        node.start().wait_ready()
+        node.wait_log("warn.*--max-connections 10000.*may have 200 files open.*ulimit -n")
+        with node.connect() as client:
+            self.assert_message(client.ask("PUT", key="a", value="1"), "PUT_OK")
+            self.idle(node.address, 100)
+            with node.connect() as another:
+                self.assert_message(another.ask("GET", key="a"), "GET_OK")
+            self.idle(node.address, 150)
+            with node.connect() as one_too_many:
+                self.assert_error(one_too_many.receive(), "OVERLOADED")
+                self.assertTrue(one_too_many.is_closed_by_server())
+            self.put_much(node, client)
+        self.assertNotIn("cannot accept", node.log_text())
+
+    def test_idle_servers(self):
+        servers = self.cluster(3, [*kv.QUICK, "--snapshot-every", "20"], start=False)
+        for node in servers:
+            node.open_files = self.OPEN_FILES
+        servers.start().wait_ready()
+        leader = servers.wait_leader()
+        with leader.connect() as client:
+            self.idle(leader.address, 250)
+            self.idle(leader.peer_address, 250)
+            self.put_much(leader, client)
+        self.assertNotIn("cannot accept", leader.log_text())
+
+    def test_enough_of_them(self):
+        node = self.node(flags=["--max-connections", "100"])
+        node.open_files = self.OPEN_FILES
+        node.start().wait_ready()
+        self.assertNotIn("--max-connections", node.log_text())
 
 
 @unittest.skipUnless(small_disks_work(), "small file systems cannot be mounted here")
