@@ -52,7 +52,7 @@ void Engine::tick() {
     ticker_.expires_at(late > 10 * step ? now + step : ticker_.expiry() + step);
     replica_->tick();
     // While the disk is full few writes come along that would show that there is room again.
-    if (!has_room_ && ++ticks_without_room_ % look_for_room_ticks == 0) look_for_room();
+    if ((!has_room_ || waiting_write_) && ++ticks_without_room_ % look_for_room_ticks == 0) look_for_room();
     poke();
     tick();
   });
@@ -93,19 +93,44 @@ void Engine::flush() {
 }
 
 void Engine::start_write(std::shared_ptr<const raft::Write> write) {
-  asio::post(disk_, [this, write = std::move(write)] {
-    try {
-      wal_->append(*write, [this, id = write->id] { asio::post(loop_, [this, id] { on_written(id); }); });
-      if (auto remains = wal_->take_remains()) asio::post(snapshot_disk_, [gone = std::move(remains)] {});
-      tell_room(wal_->has_spare());
-    } catch (const WalFull&) {
-      // Not an error: nothing was written, and it is tried again until there is room.
-      asio::post(loop_, [this, write] { waiting_write_ = write; });
-      tell_room(false);
-    } catch (const std::exception& error) {
-      tell_failure(error.what());
-    }
+  asio::post(disk_, [this, write = std::move(write)] { append(write, false); });
+}
+
+void Engine::append(const std::shared_ptr<const raft::Write>& write, bool again) {
+  try {
+    wal_->append(*write, [this, id = write->id] { asio::post(loop_, [this, id] { on_written(id); }); });
+    if (auto remains = wal_->take_remains()) asio::post(snapshot_disk_, [gone = std::move(remains)] {});
+    look_for_spare();
+  } catch (const WalFull&) {
+    // Not an error: nothing was written, and it is tried again until there is room.
+    if (told_room_ && !again) return after_remains([this, write] { append(write, true); });
+    asio::post(loop_, [this, write] { waiting_write_ = write; });
+    tell_room(false);
+  } catch (const std::exception& error) {
+    tell_failure(error.what());
+  }
+}
+
+void Engine::look_for_spare() {
+  if (wal_->has_spare() || !told_room_) return tell_room(wal_->has_spare());
+  if (std::exchange(looks_again_, true)) return;
+  after_remains([this] {
+    looks_again_ = false;
+    try_spare();
   });
+}
+
+void Engine::try_spare() {
+  try {
+    tell_room(wal_->try_spare());
+  } catch (const std::exception& error) {
+    tell_failure(error.what());
+  }
+}
+
+// Of what was dropped some may still be on its way back to the disk. The disk is full if it is when that is done.
+void Engine::after_remains(std::function<void()> next) {
+  asio::post(snapshot_disk_, [this, next = std::move(next)] { asio::post(disk_, next); });
 }
 
 void Engine::on_written(std::uint64_t write_id) {
@@ -150,13 +175,7 @@ void Engine::look_for_room() {
     start_write(std::exchange(waiting_write_, nullptr));
     return;
   }
-  asio::post(disk_, [this] {
-    try {
-      tell_room(wal_->try_spare());
-    } catch (const std::exception& error) {
-      tell_failure(error.what());
-    }
-  });
+  asio::post(disk_, [this] { try_spare(); });
 }
 
 void Engine::note_room(bool has_room) {

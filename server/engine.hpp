@@ -57,6 +57,11 @@ class Engine {
  private:
   void tick();
   void start_write(std::shared_ptr<const raft::Write> write);
+  // The disk thread's.
+  void append(const std::shared_ptr<const raft::Write>& write, bool again);
+  void look_for_spare();
+  void try_spare();
+  void after_remains(std::function<void()> next);
   void on_written(std::uint64_t write_id);
   void start_snapshot_task(SnapshotTask task);
   void look_for_room();
@@ -78,6 +83,7 @@ class Engine {
   bool stopped_ = false;
   bool has_room_ = true;
   bool told_room_;                                    // the disk thread's: what it has said last
+  bool looks_again_ = false;                          // the disk thread's: before it says that the disk is full
   std::shared_ptr<const raft::Write> waiting_write_;  // for room on the disk
   std::uint64_t ticks_without_room_ = 0;
   // Last: joined before what they use goes away.
