@@ -113,15 +113,37 @@ TEST_CASE(
   const Output second = raft.take_output();
   CHECK_FALSE(second.write.has_value());
   REQUIRE(raft.commit() == Index(3));  // the others have it
-  raft.snapshot_saved(mark(3, 1), Index(), Index(3));
+  raft.snapshot_saved(mark(3, 1), Index(2), Index(3));
   CHECK(raft.log().base_index() == Index(2));
   raft.written(first.write->id);
   Output third = raft.take_output();
   REQUIRE(third.write.has_value());
   CHECK(third.write->entries.size() == 1);
   CHECK_FALSE(third.write->snapshot.has_value());
+  // Nor may the disk forget what no mark on it accounts for.
+  CHECK(third.write->droppable == Index());
   raft.written(third.write->id);
-  CHECK(raft.take_output().write->snapshot.has_value());
+  const Output fourth = raft.take_output();
+  REQUIRE(fourth.write.has_value());
+  CHECK(fourth.write->snapshot.has_value());
+  CHECK(fourth.write->droppable == Index(2));
+}
+
+TEST_CASE("While a newer mark waits, the disk may forget what the one before it accounts for", "[raft][snapshot]") {
+  Raft raft = restored({1, 1, 1}, 1);
+  raft.snapshot_saved(mark(2, 1), Index(1), Index(2));
+  settle(raft);
+  raft.receive(id(2), append(1, 2, 3, 1, {1, 1}, 5));  // committed, and on its way to the disk
+  Output first = raft.take_output();
+  REQUIRE(first.write.has_value());
+  CHECK(first.write->droppable == Index(1));
+  raft.snapshot_saved(mark(5, 1), Index(4), Index(5));
+  raft.receive(id(2), append(1, 2, 5, 1, {1}, 5));
+  raft.written(first.write->id);
+  const Output second = raft.take_output();
+  REQUIRE(second.write.has_value());
+  REQUIRE(second.write->snapshot.has_value());
+  CHECK(second.write->droppable == Index(4));
 }
 
 TEST_CASE("A follower that needs forgotten entries gets heartbeats at the log's beginning until it has come there",

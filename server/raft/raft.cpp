@@ -249,8 +249,12 @@ void Raft::take_write(Output& output) {
   write.entries = log_.slice(handed_.next(), log_.last_index(), config_.limits.max_write_bytes);
   handed_ = handed_ + write.entries.size();
   write.commit = std::min(commit_, handed_);
-  if (mark_is_due()) write.snapshot = std::exchange(mark_, std::nullopt);
-  write.droppable = droppable_;
+  if (mark_is_due()) {
+    write.snapshot = std::exchange(mark_, std::nullopt);
+    handed_mark_ = write.snapshot->position.index;
+  }
+  // Without a mark that accounts for it, what was dropped would be missed.
+  write.droppable = std::min(droppable_, handed_mark_);
   writing_ = write.id;
   handed_hard_state_ = hard_state_;
   writing_last_ = handed_;

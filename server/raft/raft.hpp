@@ -230,6 +230,7 @@ class Raft {
   HardState handed_hard_state_;    // the last one given to the disk
   HardState durable_hard_state_;
   Index handed_;        // the last entry given to the disk
+  Index handed_mark_;   // the position of the last mark that was
   Index writing_last_;  // the last entry of the write under way that is still in the log
   Index durable_;       // the last entry that is durable and still in the log
 
