@@ -241,8 +241,7 @@ class Server {
       restore_backup(*directory_, *open_file_to_read(config.restore), config.restore, SnapshotOptions{});
       spdlog::info("restored {}: a new cluster begins with it", config.restore);
     } catch (const std::invalid_argument& error) {
-      throw StartError("--restore: " + std::string(error.what()) +
-                       "; if it has been restored there already, start without --restore");
+      throw StartError("--restore: " + std::string(error.what()));
     } catch (const FileError& error) {
       throw StartError("--restore " + config.restore + ": " + error.what());
     }

@@ -15,8 +15,26 @@ constexpr const char* remedy =
     "Restore this server's data directory from a backup of it; or, while a majority of the cluster works without "
     "this server, leave it off";
 
+constexpr const char* lost_log_remedy =
+    "If a start with --restore was cut off here, start with --restore again. Otherwise restore this server's data "
+    "directory from a backup of it; or, while a majority of the cluster works without this server, leave it off";
+
 raft::Payload context_of(const Store& store) {
   return store.members() ? raft::Payload(command::encode(*store.members())) : nullptr;
+}
+
+// Throws if there is anything that a restore that was cut off before the log began cannot have left: its snapshot
+// is whole, and has no members, which a server's own always have.
+void check_holds_no_data(Directory& directory, const SnapshotOptions& options) {
+  const std::string refusal = directory.path() + " has data already: a backup is restored into an empty directory";
+  if (Wal::exists(directory)) {
+    throw std::invalid_argument(refusal + "; if it has been restored there already, start without --restore");
+  }
+  for (const raft::Position position : list_snapshots(directory)) {
+    const auto result = load_snapshot(*directory.open(snapshot_file_name(position)), options.max_sessions);
+    const auto* loaded = std::get_if<LoadedSnapshot>(&result);
+    if (!loaded || loaded->store->members()) throw std::invalid_argument(refusal);
+  }
 }
 
 // Puts the log behind the snapshot, or behind what the log has been told of one.
@@ -88,10 +106,7 @@ class Fitting {
 }  // namespace
 
 void restore_backup(Directory& directory, File& backup, const std::string& backup_name, SnapshotOptions options) {
-  if (Wal::exists(directory) || !list_snapshots(directory).empty()) {
-    throw std::invalid_argument(directory.path() +
-                                " has data already: a backup is restored into an empty directory");
-  }
+  check_holds_no_data(directory, options);
   auto result = load_snapshot(backup, options.max_sessions);
   if (const auto* problem = std::get_if<SnapshotProblem>(&result)) {
     throw std::runtime_error(backup_name + " at offset " + std::to_string(problem->offset) + ": " + problem->what +
@@ -99,6 +114,7 @@ void restore_backup(Directory& directory, File& backup, const std::string& backu
   }
   auto& loaded = std::get<LoadedSnapshot>(result);
   loaded.store->forget_members();
+  for (const raft::Position position : list_snapshots(directory)) directory.remove(snapshot_file_name(position));
   Snapshots snapshots(directory, options);
   loaded.store->begin_walk();
   for (bool first = true, more = true; more; first = false) {
@@ -133,7 +149,7 @@ Recovered recover(Directory& directory, const WalOptions& log_options, const Sna
   const bool has_snapshots = !list_snapshots(directory).empty();
   if (has_snapshots && !is_restored && !Wal::exists(directory)) {
     throw WalCorruption(directory.path(),
-                        {{}, 0, "there are snapshots, but no log: its files (*.wal) are missing", remedy});
+                        {{}, 0, "there are snapshots, but no log: its files (*.wal) are missing", lost_log_remedy});
   }
   recovered.wal = std::make_unique<Wal>(directory, log_options, new_identity, log);
   recovered.snapshots = std::make_unique<Snapshots>(directory, snapshot_options);

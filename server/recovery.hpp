@@ -31,9 +31,9 @@ struct Recovered {
   std::vector<std::string> warnings;
 };
 
-// Puts the state of a backup into a data directory that is empty, as what a new cluster begins with. Throws
-// std::runtime_error if the backup is damaged, FileError, and std::invalid_argument if there is something in the
-// directory.
+// Puts the state of a backup into a data directory that is empty, as what a new cluster begins with; or in which an
+// earlier call is all that has ever been done, whatever cut that off. Throws std::runtime_error if the backup is
+// damaged, FileError, and std::invalid_argument if there is something else in the directory.
 void restore_backup(Directory& directory, File& backup, const std::string& backup_name, SnapshotOptions options);
 
 // Opens the data directory, or creates what is in it with `new_identity`. Throws WalCorruption or FileError.

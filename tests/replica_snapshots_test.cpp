@@ -641,3 +641,61 @@ TEST_CASE("A backup is restored into an empty directory only, and a damaged one 
   CHECK_THROWS_WITH(fresh.restore("n1", backup), Contains("backup at offset 64: "));
   CHECK(fresh.directory("n1").list().empty());
 }
+
+namespace {
+
+// A restore that ends before the log begins.
+void restore_only(MemoryDirectory& directory, const std::string& backup) {
+  MemoryDirectory elsewhere;
+  const auto file = elsewhere.create("backup");
+  file->write_at(0, backup);
+  restore_backup(directory, *file, "backup", {});
+}
+
+Recovered recover_restored(MemoryDirectory& directory) {
+  return recover(directory, WalOptions{4096}, {}, std::string(wal::identity_bytes, 'i'), true);
+}
+
+}  // namespace
+
+TEST_CASE("A restore that was cut off before the log began can be done again, also with another backup",
+          "[replica][snapshot][restore]") {
+  Cluster cluster(often());
+  write(cluster, "n1", 20);
+  const std::string early = fetch_backup(cluster, cluster.client("n1"));
+  const std::uint64_t early_content = cluster["n1"].store().content_digest();
+  write(cluster, "n1", 20, "later ");
+  const std::string late = fetch_backup(cluster, cluster.client("n1"));
+
+  MemoryDirectory directory;
+  restore_only(directory, late);
+  const std::vector<std::string> names = directory.list();
+  restore_only(directory, late);
+  CHECK(directory.list() == names);
+  restore_only(directory, early);
+  REQUIRE(directory.list().size() == 1);
+  CHECK(recover_restored(directory).replica.store->content_digest() == early_content);
+  CHECK_THROWS_WITH(restore_only(directory, early), Contains("has data already"));
+}
+
+TEST_CASE("A server's own snapshots are no restore that was cut off", "[replica][snapshot][restore]") {
+  Cluster cluster(often());
+  write(cluster, "n1", 20);
+  const std::string backup = fetch_backup(cluster, cluster.client("n1"));
+  MemoryDirectory directory;
+  auto image = cluster.directory("n1").image();
+  std::erase_if(image, [](const auto& file) { return !file.first.ends_with(".snap"); });
+  REQUIRE(!image.empty());
+  directory.restore(image);
+  CHECK_THROWS_WITH(restore_only(directory, backup), Contains("has data already"));
+  CHECK(directory.image() == image);
+
+  // Nor is one that is damaged: nobody knows whose it is.
+  MemoryDirectory other;
+  restore_only(other, backup);
+  image = other.image();
+  image.begin()->second[100] ^= 1;
+  other.restore(image);
+  CHECK_THROWS_WITH(restore_only(other, backup), Contains("has data already"));
+  CHECK(other.image() == image);
+}
