@@ -196,6 +196,7 @@ void Snapshots::give_name(File& file, const std::string& temporary, raft::Positi
 // Returns the position of the last one that is kept beside the newest; 0: none.
 raft::Index Snapshots::keep_newest(std::size_t count) {
   std::vector<raft::Position> positions = list_snapshots(directory_);
+  std::vector<std::unique_ptr<Remains>> remains;  // until their names are gone for good: they lose their bytes
   for (; positions.size() > count; positions.pop_back()) {
     const raft::Position oldest = positions.back();
     const bool is_read = std::any_of(reading_.begin(), reading_.end(),
@@ -203,7 +204,7 @@ raft::Index Snapshots::keep_newest(std::size_t count) {
     if (is_read) {
       directory_.remove(snapshot_file_name(oldest));
     } else {
-      directory_.remove_gently(snapshot_file_name(oldest));
+      remains.push_back(directory_.remove_gently(snapshot_file_name(oldest)));
     }
   }
   directory_.sync();

@@ -97,6 +97,21 @@ TEST_CASE("A snapshot is taken after so many entries, the log forgets them, and 
   check_alike(cluster);
 }
 
+TEST_CASE("The room of an older snapshot is given back when it is sure to be gone", "[replica][snapshot]") {
+  Cluster cluster(often());
+  write(cluster, "n1", 45);
+  const std::vector<std::string>& log = cluster.directory("n1").log();
+  std::size_t given_back = 0;
+  for (auto at = log.begin(); at != log.end(); ++at) {
+    if (!at->starts_with("give back ") || !at->ends_with(".snap")) continue;
+    ++given_back;
+    const auto removed = std::find(log.begin(), at, "remove " + at->substr(std::string("give back ").size()));
+    REQUIRE(removed != at);
+    CHECK(std::find(removed, at, "sync directory") != at);
+  }
+  CHECK(given_back >= 2);
+}
+
 TEST_CASE("A snapshot is taken after so many bytes of the log", "[replica][snapshot]") {
   Options options = often(100'000);
   options.snapshot_log_bytes = 5000;
