@@ -1,7 +1,7 @@
 // The clients: each asks a random server, remembers timestamps, retries what may be retried, and writes down what
 // it saw for the checkers.
 //
-// A client has one connection at a time, which behaves as TCP: in order, at most once, lost as a whole. Its writes
+// A client has one connection at a time. Its writes
 // either belong to a write session, and are then sent again until their outcome is known, or not, and then an
 // unknown outcome stays one; each such attempt has a value of its own.
 #pragma once
@@ -15,24 +15,24 @@
 #include <string>
 #include <vector>
 
-#include "tests/checkers/history.hpp"
+#include "tests/sim/connections.hpp"
 #include "tests/sim/judge.hpp"
 #include "tests/sim/node.hpp"
+#include "tests/sim/requests.hpp"
+#include "tests/sim/transcript.hpp"
 #include "tests/sim/world.hpp"
 
 namespace kv::sim {
 
 class Clients {
  public:
-  Clients(World& world, Judge& judge, std::vector<std::unique_ptr<Node>>& nodes);
+  Clients(World& world, const Judge& judge, std::vector<std::unique_ptr<Node>>& nodes, Connections& connections);
 
   void start();
   // No new operations; what is open goes on to its end.
   void stop() { stopped_ = true; }
   bool is_idle() const;
 
-  void answer(ClientAnswer answer);
-  void node_ended(NodeIndex node, End end);
   // The n-th client's connection breaks, if it has one.
   void reset(std::size_t client);
   std::size_t count() const { return clients_.size(); }
@@ -42,7 +42,7 @@ class Clients {
   // Reads every key linearizably, at any of these servers.
   void read_all(const std::vector<NodeIndex>& nodes);
 
-  const history::History& history() const { return history_; }
+  const Transcript& transcript() const { return transcript_; }
 
  private:
   struct Operation {
@@ -57,23 +57,15 @@ class Clients {
   };
   struct Connection {
     ClientId id = 0;
-    NodeIndex node = 0;
-    std::uint64_t process = 0;
-    bool ready = false;  // INIT_OK has come
-    Time last_request = 0;
-    Time last_answer = 0;
+    bool ready = false;                          // INIT_OK has come
     std::map<std::uint64_t, std::size_t> asked;  // request id -> operation
   };
   struct Client {
     std::size_t index = 0;
     std::string name;
     std::vector<NodeIndex> servers;  // that it may ask
-    bool writes_in_session = false;
-    std::uint64_t seq = 0;
-    std::uint64_t session_from = 0;
-    std::string session;  // of its writes; empty: none begun
-    std::uint64_t sessions = 0;
-    std::map<std::string, std::uint64_t> timestamps;
+    Memory memory;
+    std::uint64_t sessions = 0;  // that its writes had
     std::optional<Connection> connection;
     bool connecting = false;
     bool thinking = false;             // about what to ask next
@@ -82,39 +74,32 @@ class Clients {
     std::size_t pipeline = 1;
   };
 
-  Time delay();
   Client& add_client(std::vector<NodeIndex> servers);
   void connect(std::size_t client);
   void say_init(std::size_t client);
   void lose(std::size_t client);
   void think(std::size_t client);
   void begin(std::size_t client);
-  message::Request draw(Client& client);
-  message::Get draw_get(Client& client, const std::string& key);
-  std::optional<std::uint64_t> draw_condition(Client& client, const std::string& key);
   std::size_t open(Client& client, message::Request request);
   void attempt(std::size_t operation);
-  void name_value(Operation& op, history::Operation& entry);
-  void send(std::size_t client, message::Request request);
-  void arrive(std::size_t client, ClientId connection, const message::Answer& answer);
+  void name(std::size_t operation);
+  void arrive(std::size_t client, const message::Answer& answer);
+  void note_wait(const Client& client, const message::Answer& answer);
+  void begin_session(Client& client, std::uint64_t applied);
   void settle(std::size_t operation, const message::Answer& answer);
   void settle_error(std::size_t operation, const message::Error& error);
   void unknown(std::size_t operation);
   void retry(std::size_t operation);
   void end(std::size_t operation, history::Outcome outcome);
-  void watch(std::size_t operation, std::uint64_t attempt);
-  void learn(Client& client, const std::string& key, std::uint64_t ts);
+  void look_after(std::size_t operation, std::uint64_t attempt);
 
   World& world_;
-  Judge& judge_;
   std::vector<std::unique_ptr<Node>>& nodes_;
+  Connections& connections_;
+  Requests requests_;
   std::deque<Client> clients_;        // deques: both are referred to while others are added
-  std::deque<Operation> operations_;  // as in the history
-  std::uint64_t clock_ = 0;           // of the history
-  history::History history_;
-  std::map<ClientId, std::size_t> by_connection_;
-  ClientId next_connection_ = 1;
-  std::uint64_t next_request_ = 1;
+  std::deque<Operation> operations_;  // as in the transcript
+  Transcript transcript_;
   bool stopped_ = false;
 };
 

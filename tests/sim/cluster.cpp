@@ -22,7 +22,9 @@ Cluster::Cluster(World& world)
     : world_(world),
       judge_(world),
       network_(world, judge_, nodes_),
-      clients_(world, judge_, nodes_),
+      connections_(world, judge_, nodes_),
+      clients_(world, judge_, nodes_, connections_),
+      followers_(world, judge_, nodes_, connections_),
       nemesis_(world, judge_, nodes_, network_, clients_) {
   for (NodeIndex i = 0; i < world.plan.nodes; ++i) {
     nodes_.push_back(std::make_unique<Node>(world, judge_, *this, i, names(world.plan.nodes)));
@@ -34,7 +36,7 @@ void Cluster::deliver(NodeIndex from, PeerMessage message) {
 }
 
 void Cluster::deliver(NodeIndex, ClientAnswer answer) {
-  clients_.answer(std::move(answer));
+  connections_.answer(std::move(answer));
 }
 
 void Cluster::node_started(NodeIndex node) {
@@ -43,7 +45,7 @@ void Cluster::node_started(NodeIndex node) {
 
 void Cluster::node_ended(NodeIndex node, End end) {
   network_.node_ended(node, end);
-  clients_.node_ended(node, end);
+  connections_.node_ended(node, end);
 }
 
 template <class Done>
@@ -74,6 +76,7 @@ void Cluster::be_unsafe() {
     world_.scheduler.after(when, [&node] { node->start(); });
   }
   clients_.start();
+  followers_.start();
   nemesis_.start();
   if (world_.plan.heal_when_formed) {
     run_until(world_.plan.safety, [this] { return judge_.is_formed(); });
@@ -204,6 +207,7 @@ void Cluster::be_quiet() {
     if (!node->disk().is_wiped()) members.push_back(node->index());
   }
   heal(all);
+  followers_.calm(members);
   run_until(world_.now() + 10 * second, [this] { return clients_.is_idle(); });
   clients_.read_all(members);
   const Time longest = 5 * world_.plan.election_timeout() + 2 * other_time + catch_up_time(members);
@@ -211,6 +215,8 @@ void Cluster::be_quiet() {
       run_until(world_.now() + longest, [this] { return clients_.is_idle() && has_converged(); });
   world_.check(Rule::converges, converged,
                [&] { return "not all healed servers have come to the same position, or clients still wait"; });
+  const bool followed = run_until(world_.now() + longest, [this] { return followers_.have_all(); });
+  world_.check(Rule::followers_have_all, followed, [&] { return "in the end " + followers_.who_waits(); });
   std::optional<std::uint64_t> digest;
   for (const NodeIndex i : members) {
     const std::uint64_t here = nodes_[i]->replica().store().digest();
@@ -221,26 +227,6 @@ void Cluster::be_quiet() {
   }
   run_for(4 * second);  // longer than any request may take
   judge_.all_answered();
-}
-
-// What the clients saw, and one thing more that is certain now that all is over: whether a PUT of unknown outcome
-// was done, and at which position. Else the checker would have to consider each possibility, of which there are
-// many.
-history::History Cluster::history() const {
-  history::History history = clients_.history();
-  std::uint64_t end = 0;
-  for (const history::Operation& operation : history) {
-    end = std::max(end, operation.ended == history::never ? operation.invoked : operation.ended);
-  }
-  for (history::Operation& operation : history) {
-    const bool unknown =
-        operation.function == history::Function::put && operation.outcome == history::Outcome::info;
-    if (!unknown) continue;
-    operation.ts = judge_.position_of(operation.value);
-    operation.outcome = operation.ts == 0 ? history::Outcome::fail : history::Outcome::ok;
-    operation.ended = ++end;
-  }
-  return history;
 }
 
 void Cluster::check_history() {

@@ -13,6 +13,8 @@
 #include <vector>
 
 #include "tests/sim/clients.hpp"
+#include "tests/sim/connections.hpp"
+#include "tests/sim/followers.hpp"
 #include "tests/sim/judge.hpp"
 #include "tests/sim/nemesis.hpp"
 #include "tests/sim/network.hpp"
@@ -28,10 +30,12 @@ class Cluster final : public NodeOutlet {
   // Throws Violation.
   void run();
 
-  history::History history() const;
+  // What the clients saw, and one thing more that is certain when all is over: what became of writes of unknown
+  // outcome.
+  history::History history() const { return clients_.transcript().history(judge_); }
   // Whether the history was too hard to judge.
   bool is_undecided() const { return undecided_; }
-  std::size_t operations() const { return clients_.history().size(); }
+  std::size_t operations() const { return clients_.transcript().size(); }
 
  private:
   void deliver(NodeIndex from, PeerMessage message) override;
@@ -57,7 +61,9 @@ class Cluster final : public NodeOutlet {
   std::vector<std::unique_ptr<Node>> nodes_;
   Judge judge_;
   Network network_;
+  Connections connections_;
   Clients clients_;
+  Followers followers_;
   Nemesis nemesis_;
   bool undecided_ = false;
 };

@@ -15,12 +15,26 @@ std::string spell(const raft::HardState& state) {
   return "term " + std::to_string(state.term.value) + ", vote '" + state.vote.name + "'";
 }
 
+// What a command asks to be written, each the only one of its kind.
+std::vector<std::string> values_of(const command::Command& command) {
+  if (const auto* put = std::get_if<command::Put>(&command)) return {put->value};
+  std::vector<std::string> values;
+  if (const auto* txn = std::get_if<command::Txn>(&command)) {
+    for (const auto* operations : {&txn->then, &txn->otherwise}) {
+      for (const command::Operation& operation : *operations) {
+        if (operation.what == command::Operation::What::put) values.push_back(operation.value);
+      }
+    }
+  }
+  return values;
+}
+
 // How often the whole state is compared: looking at all of it takes a while.
 constexpr std::uint64_t digest_every = 8;
 
 }  // namespace
 
-Judge::Judge(World& world) : world_(world), model_(world.plan.sessions_kept) {}
+Judge::Judge(World& world) : world_(world), model_(world.plan.sessions_kept), watches_(world, model_) {}
 
 Judge::Mark Judge::mark_of(const raft::Entry& entry) {
   const std::uint64_t command = entry.command ? XXH3_64bits((*entry.command).data(), entry.command.size()) : 0;
@@ -95,6 +109,11 @@ void Judge::snapshot_done(const std::string& node, const SnapshotResult& result)
   if (!received || !received->store) return;
   world_.coverage.note(Fault::behind_the_log);
   check_snapshot(node, *received->store, received->position.index.value);
+}
+
+// Nothing else moves the applied position between two turns.
+void Judge::snapshot_taken(const std::string& node, const Replica& replica) {
+  if (replica.applied() > processes_.at(node).applied) watches_.installed(node, replica.applied());
 }
 
 // All of it, and nothing else, is what the log's commands have come to.
@@ -174,11 +193,13 @@ void Judge::started(const std::string& node, const Replica& replica) {
            std::to_string(known.value) + " were known to be committed";
   });
   processes_[node] = {&replica, {}, {}, 0, false};
+  watches_.started(node, replica.snapshot().index.value, replica.snapshot().index.value);
   stepped(node, replica);
 }
 
 void Judge::ended(const std::string& node) {
   processes_.erase(node);
+  watches_.ended(node);
   std::erase_if(open_, [&](const auto& item) { return item.second.node == node; });
 }
 
@@ -194,6 +215,7 @@ raft::Index Judge::stepped(const std::string& node, const Replica& replica) {
   if (raft.leads() && !(before.leads && before.term == seen.term)) check_leader(node, raft);
   if (seen.commit > before.commit) check_commit(node, raft, before);
   if (seen.applied > before.applied) check_store(node, replica, before.applied);
+  watches_.applied(node, replica.applied());
   return before.commit;
 }
 
@@ -243,15 +265,24 @@ void Judge::commit(const raft::Entry& entry, raft::Term term) {
   committed_in_.push_back(term);
   if (!entry.command) return model_.apply(entry.index.value, nullptr);
   const std::optional<command::Command> command = command::decode(*entry.command);
-  if (const auto* put = std::get_if<command::Put>(&*command)) {
-    committed_values_.insert(put->value);
-    check_order(put->value);
-    world_.check(Rule::no_means_no, !refused_.contains(put->value),
-                 [&] { return "the write of '" + put->value + "' was refused and is committed all the same"; });
-  }
+  const std::vector<std::string> values = values_of(*command);
+  check_refused(values);
   model_.apply(entry.index.value, &*command);
-  const Model::Effect* effect = model_.effect(entry.index.value);
-  if (effect && effect->value) positions_.emplace(*effect->value, entry.index.value);
+  if (model_.txn(entry.index.value) && !values.empty()) txn_positions_[values.front()] = entry.index.value;
+  const auto& changes = model_.changes();
+  for (std::size_t i = model_.first_change_after(entry.index.value - 1); i < changes.size(); ++i) {
+    if (changes[i].value) positions_.emplace(*changes[i].value, entry.index.value);
+  }
+}
+
+// A write has come into the log. If it was refused it must not have; and it is known by its first value.
+void Judge::check_refused(const std::vector<std::string>& values) {
+  if (!values.empty()) check_order(values.front());
+  for (const std::string& value : values) {
+    committed_values_.insert(value);
+    world_.check(Rule::no_means_no, !refused_.contains(value),
+                 [&] { return "the write of '" + value + "' was refused and is committed all the same"; });
+  }
 }
 
 std::uint64_t Judge::position_of(const std::string& value) const {
@@ -259,21 +290,20 @@ std::uint64_t Judge::position_of(const std::string& value) const {
   return found == positions_.end() ? 0 : found->second;
 }
 
+std::uint64_t Judge::position_of_txn(const std::string& first_value) const {
+  const auto found = txn_positions_.find(first_value);
+  return found == txn_positions_.end() ? 0 : found->second;
+}
+
 // What the newly applied positions did is in the store as the model has it, and at some positions all of it is
 // what the other servers have.
 void Judge::check_store(const std::string& node, const Replica& replica, std::uint64_t before) {
   const std::uint64_t applied = replica.applied();
   for (std::uint64_t position = before + 1; position <= applied; ++position) {
-    const Model::Effect* effect = model_.effect(position);
-    if (!effect) continue;
-    const Model::Version* version = model_.at(effect->key, applied);
-    const Item* item = replica.store().find(effect->key);
-    const bool absent = !version || !version->value;
-    const bool alike = absent ? !item : item && item->value() == version->value && item->ts() == version->position;
-    world_.check(Rule::state_as_modelled, alike, [&] {
-      return node + " has applied " + std::to_string(applied) + " and its key '" + effect->key +
-             "' is not what the log says";
-    });
+    if (const Model::Effect* effect = model_.effect(position)) check_key(node, replica, effect->key);
+    if (!model_.txn(position)) continue;
+    for (const command::Operation& operation : model_.txn(position)->done())
+      check_key(node, replica, operation.key);
   }
   if (applied % digest_every != 0) return;
   const std::uint64_t digest = replica.store().digest();
@@ -281,6 +311,17 @@ void Judge::check_store(const std::string& node, const Replica& replica, std::ui
   if (is_new) return;
   world_.check(Rule::equal_digests, found->second == digest,
                [&] { return node + " holds another state at position " + std::to_string(applied); });
+}
+
+void Judge::check_key(const std::string& node, const Replica& replica, const std::string& key) {
+  const Model::Version* version = model_.at(key, replica.applied());
+  const Item* item = replica.store().find(key);
+  const bool absent = !version || !version->value;
+  const bool alike = absent ? !item : item && item->value() == version->value && item->ts() == version->position;
+  world_.check(Rule::state_as_modelled, alike, [&] {
+    return node + " has applied " + std::to_string(replica.applied()) + " and its key '" + key +
+           "' is not what the log says";
+  });
 }
 
 // ---- What servers tell each other

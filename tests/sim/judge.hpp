@@ -2,7 +2,8 @@
 // broken. Sees the servers from outside (what they write, send and answer) and, after each of their steps, what
 // the core lets be seen. Keeps, for each identity, what must be durable; and what is committed, once and for all.
 //
-// Files: judge.cpp the servers among each other; judge_answers.cpp what clients are told.
+// Files: judge.cpp the servers among each other; judge_answers.cpp what clients are told; judge_reads.cpp of what
+// they read. Watches have a judge of their own, watch_judge.*.
 #pragma once
 
 #include <cstdint>
@@ -15,6 +16,7 @@
 
 #include "server/recovery.hpp"
 #include "tests/sim/model.hpp"
+#include "tests/sim/watch_judge.hpp"
 #include "tests/sim/world.hpp"
 
 namespace kv::sim {
@@ -30,6 +32,8 @@ class Judge {
   void writes(const std::string& node, const raft::Write& write);
   void written(const std::string& node);
   void snapshot_done(const std::string& node, const SnapshotResult& result);
+  // The server may have taken over what the result was.
+  void snapshot_taken(const std::string& node, const Replica& replica);
 
   // ---- A server's process
 
@@ -41,12 +45,15 @@ class Judge {
   // `from` is the identity of the process that sent it.
   void received(const std::string& node, const Replica& replica, const std::string& from_node,
                 const std::string& from_identity);
+  // All its effects were seen.
+  void flushed(const std::string& node, const Replica& replica);
   void ended(const std::string& node);
 
   // ---- Clients
 
   void asked(const std::string& node, ClientId client, const message::Request& request);
   void answers(const std::string& node, const ClientAnswer& answer);
+  void takes_events(ClientId client, bool takes) { watches_.takes_events(client, takes); }
   void gone(ClientId client);
   // The server's own clock has ticked: all is answered in the time it was given.
   void ticked(const std::string& node);
@@ -65,6 +72,9 @@ class Judge {
   std::uint64_t committed() const { return committed_.size(); }
   // The position at which a PUT of this value has taken effect; 0: none has.
   std::uint64_t position_of(const std::string& value) const;
+  // At which a TXN whose first value this is was done; 0: it was not.
+  std::uint64_t position_of_txn(const std::string& first_value) const;
+  const Model& model() const { return model_; }
   // How many terms have had a leader.
   std::size_t leaders() const { return leaders_.size(); }
 
@@ -96,6 +106,7 @@ class Judge {
   };
   struct OpenRequest {
     std::string node;
+    ClientId client = 0;
     message::Request request;
     std::uint64_t floor = 0;  // the highest position that anyone had been told of when it arrived
     bool waits = false;
@@ -114,6 +125,8 @@ class Judge {
   void check_leader(const std::string& node, const raft::Raft& raft);
   void check_commit(const std::string& node, const raft::Raft& raft, const Process& before);
   void check_order(const std::string& value);
+  void check_refused(const std::vector<std::string>& values);
+  void check_key(const std::string& node, const Replica& replica, const std::string& key);
   void commit(const raft::Entry& entry, raft::Term term);
   void check_store(const std::string& node, const Replica& replica, std::uint64_t before);
   void check_snapshot(const std::string& node, const Store& store, std::uint64_t position);
@@ -125,7 +138,15 @@ class Judge {
   void check_answer(const OpenRequest& open, const message::PutOk& ok);
   void check_answer(const OpenRequest& open, const message::DeleteOk& ok);
   void check_answer(const OpenRequest& open, const message::GetOk& ok);
+  void check_answer(const OpenRequest& open, const message::ListOk& ok);
+  void check_answer(const OpenRequest& open, const message::TxnOk& ok);
+  void check_answer(const OpenRequest& open, const message::WatchOk& ok);
+  void check_answer(const OpenRequest& open, const message::CancelOk& ok);
   void check_answer(const OpenRequest& open, const message::Error& error);
+  void check_answer(const OpenRequest&, const auto&) {}
+  void check_is_current(const OpenRequest& open, std::uint64_t applied);
+  void check_newer(const OpenRequest& open, const message::Get& get, const message::GetOk& ok);
+  std::uint64_t floor_of(const message::Request& request) const;
   void check_on_majority(const std::string& node, std::uint64_t ts);
 
   World& world_;
@@ -140,6 +161,7 @@ class Judge {
   std::vector<raft::Term> committed_in_;            // likewise: the term in which it was first seen to be
   std::map<std::uint64_t, std::uint64_t> digests_;  // by position
   Model model_;
+  WatchJudge watches_;
 
   std::map<std::pair<ClientId, std::uint64_t>, OpenRequest> open_;
   std::set<ClientId> gone_;
@@ -154,6 +176,7 @@ class Judge {
   std::set<std::string> refused_;                     // values of writes without a session that were answered 'no'
   std::set<std::string> committed_values_;
   std::map<std::string, std::uint64_t> positions_;  // of the values that took effect
+  std::map<std::string, std::uint64_t> txn_positions_;
 };
 
 }  // namespace kv::sim

@@ -22,21 +22,49 @@ bool says_no(message::Code code) {
   }
 }
 
+// What the request asks to be written, unless a session lets it be asked again; the values name it.
+std::vector<std::string> values_without_session(const message::Request& request) {
+  const auto* put = std::get_if<message::Put>(&request.body);
+  if (put && !put->session) return {put->value};
+  std::vector<std::string> values;
+  if (const auto* txn = std::get_if<message::Txn>(&request.body); txn && !txn->session) {
+    for (const auto* operations : {&txn->then, &txn->otherwise}) {
+      for (const message::TxnOperation& operation : *operations) {
+        if (operation.value) values.push_back(*operation.value);
+      }
+    }
+  }
+  return values;
+}
+
+bool is_same(const std::vector<message::TxnOperation>& asked, const std::vector<command::Operation>& done) {
+  return std::equal(asked.begin(), asked.end(), done.begin(), done.end(), [](const auto& a, const auto& b) {
+    using What = command::Operation::What;
+    const What what = a.op == message::Operation::put     ? What::put
+                      : a.op == message::Operation::erase ? What::erase
+                                                          : What::get;
+    return what == b.what && a.key == b.key && a.value.value_or("") == b.value;
+  });
+}
+
+bool is_same(const message::Txn& asked, const command::Txn& done) {
+  return is_same(asked.then, done.then) && is_same(asked.otherwise, done.otherwise) &&
+         std::equal(asked.conditions.begin(), asked.conditions.end(), done.conditions.begin(),
+                    done.conditions.end(),
+                    [](const auto& a, const auto& b) { return a.key == b.key && a.ts == b.ts; });
+}
+
 constexpr std::uint64_t allowance = 5;  // ticks that an answer may come late
 
 }  // namespace
 
 void Judge::asked(const std::string& node, ClientId client, const message::Request& request) {
   const std::uint64_t due = ticks_[node] + request.timeout_ms.value_or(default_timeout_ms) / tick_ms + allowance;
-  open_[{client, request.id}] = {node, request, told_, false, due};
-  const auto* put = std::get_if<message::Put>(&request.body);
-  if (put && !put->session) sent_order_[put->value] = {client, next_order_++};
-  const auto* get = std::get_if<message::Get>(&request.body);
-  if (!get) return;
-  const auto found = told_of_key_.find(get->key);
-  if (found != told_of_key_.end()) {
-    auto& floor = open_[{client, request.id}].floor;
-    floor = std::max(floor, found->second);
+  open_[{client, request.id}] = {node, client, request, std::max(told_, floor_of(request)), false, due};
+  const std::vector<std::string> values = values_without_session(request);
+  if (!values.empty()) sent_order_[values.front()] = {client, next_order_++};
+  if (const auto* watch = std::get_if<message::Watch>(&request.body)) {
+    watches_.asked(node, client, request.id, *watch);
   }
 }
 
@@ -62,6 +90,7 @@ void Judge::ticked(const std::string& node) {
 }
 
 void Judge::stopped(const std::string& node) {
+  watches_.stopped(node);
   for (const auto& [key, open] : open_) {
     world_.check(Rule::every_request_answered, open.node != node, [&] {
       return node + " has stopped in order and has not answered client " + std::to_string(key.first) +
@@ -72,11 +101,13 @@ void Judge::stopped(const std::string& node) {
 
 void Judge::gone(ClientId client) {
   gone_.insert(client);
+  watches_.gone(client);
   open_.erase(open_.lower_bound({client, 0}), open_.lower_bound({client + 1, 0}));
 }
 
 void Judge::answers(const std::string& node, const ClientAnswer& answer) {
   if (gone_.contains(answer.client)) return;  // nobody hears it
+  if (answer.unasked) return watches_.tells(answer);
   const auto found = open_.find({answer.client, answer.answer.id.value_or(0)});
   const bool waits = std::holds_alternative<message::WaitForResponse>(answer.answer.body);
   world_.check(Rule::one_final_answer, found != open_.end() && !(waits && found->second.waits), [&] {
@@ -89,11 +120,10 @@ void Judge::answers(const std::string& node, const ClientAnswer& answer) {
   }
   const OpenRequest open = std::move(found->second);
   open_.erase(found);
-  const auto& body = answer.answer.body;
-  if (const auto* ok = std::get_if<message::PutOk>(&body)) check_answer(open, *ok);
-  if (const auto* ok = std::get_if<message::DeleteOk>(&body)) check_answer(open, *ok);
-  if (const auto* ok = std::get_if<message::GetOk>(&body)) check_answer(open, *ok);
-  if (const auto* error = std::get_if<message::Error>(&body)) check_answer(open, *error);
+  const bool is_event = std::holds_alternative<message::SharedEvent>(answer.answer.body) ||
+                        std::holds_alternative<message::Event>(answer.answer.body);
+  world_.check(Rule::one_final_answer, !is_event, [&] { return node + " takes an event for an answer"; });
+  std::visit([&](const auto& body) { check_answer(open, body); }, answer.answer.body);
 }
 
 void Judge::check_on_majority(const std::string& node, std::uint64_t ts) {
@@ -126,40 +156,43 @@ void Judge::check_answer(const OpenRequest& open, const message::DeleteOk& ok) {
                });
 }
 
-void Judge::check_answer(const OpenRequest& open, const message::GetOk& ok) {
-  const auto& get = std::get<message::Get>(open.request.body);
-  const Model::Version* version = ok.applied <= committed_.size() ? model_.at(get.key, ok.applied) : nullptr;
-  const bool absent = !version || !version->value;
+// It is the transaction of that position, done there for the first time, with all that its operations came to
+// there.
+void Judge::check_answer(const OpenRequest& open, const message::TxnOk& ok) {
+  check_on_majority(open.node, ok.ts);
+  const auto* asked = std::get_if<message::Txn>(&open.request.body);
+  const Model::TxnEffect* effect = model_.txn(ok.ts);
   const bool is_true =
-      ok.applied <= committed_.size() && ok.key == get.key &&
-      (absent ? !ok.value && ok.ts == 0 : ok.value == version->value && ok.ts == version->position);
-  world_.check(Rule::read_is_true, is_true, [&] {
-    return open.node + " says that '" + get.key + "' was '" + ok.value.value_or("(absent)") + "' of " +
-           std::to_string(ok.ts) + " at position " + std::to_string(ok.applied) + ", the log says otherwise";
+      asked && effect && effect->succeeded == ok.succeeded && is_same(*asked, effect->txn) &&
+      std::equal(ok.results.begin(), ok.results.end(), effect->results.begin(), effect->results.end(),
+                 [](const auto& told, const auto& result) {
+                   return told.value == result.value && told.ts == result.ts && told.found == result.found;
+                 });
+  world_.check(Rule::txn_as_modelled, is_true, [&] {
+    return open.node + " answers TXN_OK " + std::to_string(ok.ts) + ", where the log has another result";
   });
-  if (get.consistency == message::Consistency::session) {
-    world_.check(Rule::read_is_fresh, ok.applied >= get.ts, [&] {
-      return open.node + " has applied " + std::to_string(ok.applied) + " and answers a read that asked for " +
-             std::to_string(get.ts);
-    });
-  }
-  if (get.consistency != message::Consistency::linearizable) return;
-  world_.check(Rule::read_is_current, ok.applied >= open.floor, [&] {
-    return open.node + " answers a linearizable read at " + std::to_string(ok.applied) +
-           ", though a client had been told of " + std::to_string(open.floor) + " before it asked";
-  });
-  std::uint64_t& told = told_of_key_[get.key];
-  told = std::max(told, ok.ts);
+}
+
+void Judge::check_answer(const OpenRequest& open, const message::WatchOk& ok) {
+  watches_.answers(open.client, open.request.id, ok);
+}
+
+void Judge::check_answer(const OpenRequest& open, const message::CancelOk& ok) {
+  watches_.answers(open.client, ok);
 }
 
 void Judge::check_answer(const OpenRequest& open, const message::Error& error) {
-  const auto* put = std::get_if<message::Put>(&open.request.body);
-  if (!put || put->session || !says_no(error.code)) return;
-  refused_.insert(put->value);
-  world_.check(Rule::no_means_no, !committed_values_.contains(put->value), [&] {
-    return open.node + " refuses the write of '" + put->value + "' (" + std::string(message::name_of(error.code)) +
-           "), which is committed";
-  });
+  if (std::holds_alternative<message::Watch>(open.request.body)) {
+    watches_.answers(open.client, open.request.id, error);
+  }
+  if (!says_no(error.code)) return;
+  for (const std::string& value : values_without_session(open.request)) {
+    refused_.insert(value);
+    world_.check(Rule::no_means_no, !committed_values_.contains(value), [&] {
+      return open.node + " refuses the write of '" + value + "' (" + std::string(message::name_of(error.code)) +
+             "), which is committed";
+    });
+  }
 }
 
 void Judge::all_answered() {

@@ -7,10 +7,12 @@ namespace {
 
 // Those that are not struck at a moment: they are part of the network, the disk or the clients all the time.
 constexpr std::array always = {
-    Fault::kill_in_recovery, Fault::message_lost,  Fault::message_twice,      Fault::message_overtaken,
-    Fault::message_late,     Fault::torn_write,    Fault::lost_name,          Fault::lost_pages,
-    Fault::wipe_given_back,  Fault::write_retried, Fault::read_of_the_future, Fault::behind_the_log,
-    Fault::snapshot_damaged,
+    Fault::kill_in_recovery,  Fault::message_lost,        Fault::message_twice,      Fault::message_overtaken,
+    Fault::message_late,      Fault::torn_write,          Fault::lost_name,          Fault::lost_pages,
+    Fault::wipe_given_back,   Fault::write_retried,       Fault::read_of_the_future, Fault::behind_the_log,
+    Fault::snapshot_damaged,  Fault::wait_for_newer,      Fault::txn_retried,        Fault::watch_resumed,
+    Fault::watch_of_the_past, Fault::watch_of_the_future, Fault::watch_cancelled,    Fault::watch_compacted,
+    Fault::watch_overloaded,  Fault::watch_shut_down,     Fault::events_not_taken,
 };
 
 }  // namespace

@@ -84,6 +84,7 @@ void Node::flush() {
     judge_.answers(name_, answer);
     outlet_.deliver(index_, std::move(answer));
   }
+  judge_.flushed(name_, *replica_);
   if (replica_->has_more()) poke();
 }
 
@@ -196,6 +197,7 @@ void Node::finish_snapshot_task() {
   if (!result) return;
   judge_.snapshot_done(name_, *result);
   replica_->snapshot_done(std::move(*result));
+  judge_.snapshot_taken(name_, *replica_);
   poke();
 }
 
@@ -337,6 +339,7 @@ void Node::run_replica(Recovered recovered) {
   config.seed = world_.random.next();
   config.raft_limits = plan.limits;
   config.limits = plan.replica_limits;
+  config.watch_limits = plan.watch_limits;
   config.sessions_kept = plan.sessions_kept;
   config.snapshot_every = plan.snapshot_every;
   config.snapshot_log_bytes = plan.snapshot_log_bytes;

@@ -45,6 +45,18 @@ void draw_snapshots(Plan& plan, Random& random) {
   if (random.one_in(8)) plan.quota = random.between(100, 10'000);
 }
 
+// Often so small that history is lost all the time, and that what there is takes many turns.
+void draw_watches(Plan& plan, Random& random) {
+  WatchLimits& limits = plan.watch_limits;
+  if (random.one_in(2)) limits.changes = random.between(1, 40);
+  if (random.one_in(6)) limits.change_bytes = random.between(1, 10'000);
+  if (random.one_in(6)) limits.watches = random.between(1, 4);
+  if (random.one_in(3)) limits.client_bytes_a_turn = random.between(1, 1000);
+  if (random.one_in(4)) limits.bytes_a_turn = random.between(1, 1000);
+  if (random.one_in(3)) limits.looked_at_a_turn = random.between(1, 10);
+  plan.followers = random.below(4);
+}
+
 void draw_server(Plan& plan, Random& random) {
   if (random.one_in(3)) plan.limits.max_append_bytes = random.between(1, 200);
   if (random.one_in(3)) plan.limits.max_in_flight = random.between(1, 4);
@@ -79,12 +91,17 @@ Plan draw_plan(std::uint64_t seed, const PlanOptions& options) {
   draw_times(plan, random);
   draw_server(plan, random);
   draw_snapshots(plan, random);
+  draw_watches(plan, random);
   plan.clients = random.between(1, 6);
   plan.keys = random.between(1, 8);
   plan.think = random.between(20, 200) * ms;
   plan.pipeline = random.one_in(3) ? random.between(2, 4) : 1;
   plan.value_bytes = random.one_in(2) ? 2000 : random.between(0, 100);
   return plan;
+}
+
+std::string Plan::key(std::size_t number) const {
+  return (number % 3 == 2 ? "kk" : "k") + std::to_string(number);
 }
 
 Time Plan::election_timeout() const {
@@ -100,7 +117,8 @@ std::string describe(const Plan& plan) {
                      std::to_string(plan.limits.max_append_bytes) + " bytes a message and " +
                      std::to_string(plan.limits.max_write_bytes) + " a batch, snapshots every " +
                      std::to_string(plan.snapshot_every) + " entries, " + std::to_string(plan.clients) +
-                     " clients, " + std::to_string(plan.keys) + " keys; faults: ";
+                     " clients, " + std::to_string(plan.followers) + " that watch, " + std::to_string(plan.keys) +
+                     " keys, " + std::to_string(plan.watch_limits.changes) + " changes remembered; faults: ";
   bool first = true;
   for (const Fault fault : plan.faults) {
     if (!first) text += ", ";

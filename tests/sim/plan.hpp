@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <optional>
 #include <set>
+#include <string>
 #include <vector>
 
 #include "server/replica.hpp"
@@ -32,6 +33,7 @@ struct Plan {
   std::uint32_t election_ticks = 0;
   raft::Limits limits;
   ReplicaLimits replica_limits;
+  WatchLimits watch_limits;
   std::uint64_t segment_bytes = 0;
   std::uint64_t zeros_ahead_bytes = 0;
   std::size_t sessions_kept = 0;
@@ -55,10 +57,12 @@ struct Plan {
   std::size_t keys = 0;
   Time think = 0;  // between the answer to one request and the next, about
   std::size_t pipeline = 1;
+  std::size_t followers = 0;    // clients that watch
   std::size_t value_bytes = 0;  // at most, beside what makes each value the only one
 
   bool has(Fault fault) const { return faults.contains(fault); }
   Time round() const { return 2 * delay + disk; }  // there, on disk, and back
+  std::string key(std::size_t number) const;       // some keys' names begin with others'
   Time election_timeout() const;                   // the longest, on a clock that runs as it should
 };
 
