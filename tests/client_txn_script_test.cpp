@@ -32,7 +32,7 @@ TEST_CASE("txn script: conditions, then, else") {
   CHECK(good("# a comment\n\n  if lock absent ;if job 58;;put lock me;del job;else;get lock;") == expected);
 }
 
-TEST_CASE("txn script: words as in the shell; ; and newlines in quotes part nothing") {
+TEST_CASE("txn script: words as in the shell, and what parts lines parts nothing in quotes") {
   CHECK(good("put k 'a; b'").then[0].value == "a; b");
   CHECK(good("put k \"a\nb\"").then[0].value == "a\nb");
   CHECK(good("put k a\\;b").then[0].value == "a;b");

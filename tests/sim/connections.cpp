@@ -82,8 +82,8 @@ void Connections::node_ended(NodeIndex node, End end) {
   if (end == End::silence) return;  // they find out by waiting
   for (const auto& [id, connection] : open_) {
     if (connection.node != node) continue;
-    world_.scheduler.after(delay(), [this, id = id] {
-      const auto found = open_.find(id);
+    world_.scheduler.after(delay(), [this, gone = id] {
+      const auto found = open_.find(gone);
       if (found == open_.end()) return;
       const std::shared_ptr<Ends> ends = found->second.ends;
       ends->broken();
