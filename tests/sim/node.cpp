@@ -124,7 +124,7 @@ void Node::finish_write(std::uint64_t id) {
   const raft::Write write = *std::exchange(under_way_, std::nullopt);
   disk_in_order_ = write_waits_ = false;
   try {
-    wal_->append(write);
+    wal_->append(write, [&] { acknowledge(write); });
   } catch (const WalFull&) {
     under_way_ = write;
     disk_in_order_ = write_waits_ = true;
@@ -132,16 +132,22 @@ void Node::finish_write(std::uint64_t id) {
     note_room();
     return;
   } catch (const FileError& error) {
+    under_way_.reset();  // what was to follow it never comes to the disk
     give_up(error);
     return;
   }
   disk_in_order_ = true;
-  judge_.written(name_);
   has_room_ = wal_->has_spare();
   note_room();
+  poke();
+}
+
+// As in server/engine.cpp while the log is tidied. What is promised then may leave before that is over.
+void Node::acknowledge(const raft::Write& write) {
+  judge_.written(name_);
   if (world_.tells()) world_.tell(name_, describe(write) + ": durable");
   replica_->written(write.id);
-  poke();
+  if (world_.random.percent(50)) flush();
 }
 
 void Node::check_cause(const FileError& error) {
@@ -205,8 +211,11 @@ void Node::interrupt_log() {
   // Most batches are two operations; one that begins a segment is many more.
   const std::uint64_t most = world_.random.percent(50) ? 2 : 10;
   disk_.interrupt_in(world_.random.between(1, most));
+  const raft::Write write = *std::exchange(under_way_, std::nullopt);
   try {
-    wal_->append(*under_way_);
+    wal_->append(write, [&] {
+      if (!paused_) acknowledge(write);
+    });
   } catch (const Interrupted&) {
   } catch (const FileError&) {
   } catch (const WalFull&) {
