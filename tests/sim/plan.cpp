@@ -1,5 +1,6 @@
 #include "tests/sim/plan.hpp"
 
+#include <algorithm>
 #include <string>
 
 #include "server/replica.hpp"
@@ -57,6 +58,18 @@ void draw_watches(Plan& plan, Random& random) {
   plan.followers = random.below(4);
 }
 
+// A log that is soon longer than a leader keeps for those who get a snapshot, but as in kvd not before a snapshot
+// is due, nor while one is on its way; so not where a disk puts that off for long.
+void draw_log(Plan& plan, Random& random) {
+  if (plan.has(Fault::full_disk) || plan.has(Fault::hung_disk)) return;
+  const std::uint64_t entries = random.between(20, 60);
+  ReplicaLimits& limits = plan.replica_limits;
+  limits.log_bytes = entries * (plan.value_bytes + 300);
+  limits.kept_entries = std::min(limits.kept_entries, entries / 4);
+  plan.snapshot_every = std::min(plan.snapshot_every, entries / 4);
+  plan.snapshot_walk_bytes = std::max<std::size_t>(plan.snapshot_walk_bytes, 100);
+}
+
 void draw_server(Plan& plan, Random& random) {
   if (random.one_in(3)) plan.limits.max_append_bytes = random.between(1, 200);
   if (random.one_in(3)) plan.limits.max_in_flight = random.between(1, 4);
@@ -97,6 +110,7 @@ Plan draw_plan(std::uint64_t seed, const PlanOptions& options) {
   plan.think = random.between(20, 200) * ms;
   plan.pipeline = random.one_in(3) ? random.between(2, 4) : 1;
   plan.value_bytes = random.one_in(2) ? 2000 : random.between(0, 100);
+  draw_log(plan, random);
   return plan;
 }
 
