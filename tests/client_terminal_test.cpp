@@ -194,6 +194,7 @@ TEST_CASE("terminal: an answer that comes late is shown above the line being typ
   CHECK(terminal.shows("GET colour = late   ts 11   n1"));
   terminal.type("jobs\r");
   CHECK(terminal.shows("nothing goes on in the background"));
+  CHECK(terminal.shows("kv> "));
   terminal.type("\x04");
   CHECK(terminal.exit_status() == 0);
 }
@@ -217,6 +218,7 @@ TEST_CASE("terminal: a watch goes on in the background until it is cancelled") {
   CHECK(terminal.shows("kv> "));
   terminal.type("jobs\r");
   CHECK(terminal.shows("nothing goes on"));
+  CHECK(terminal.shows("kv> "));
   terminal.type("\x04");
   CHECK(terminal.exit_status() == 0);
 }
