@@ -6,6 +6,8 @@
 #include <tuple>
 #include <utility>
 
+#include "common/framing.hpp"
+
 namespace kv::client {
 namespace {
 
@@ -13,9 +15,16 @@ using std::chrono::milliseconds;
 
 constexpr milliseconds first_pause{25};
 constexpr milliseconds longest_pause{400};
+// A write is given half of the time that is left, but not less than this, so that there is time to ask another
+// server for its fate.
+constexpr milliseconds shortest_write_attempt{500};
 // With less time than this left there is no point in one more attempt.
 constexpr milliseconds shortest_attempt{20};
 constexpr unsigned max_sessions_expired = 3;
+// How many answers of a session the servers keep (docs/protocol.md, PUT).
+constexpr std::uint64_t answers_kept = 256;
+// In a frame, for what a request is given when it is sent.
+constexpr std::size_t room_for_session = 1024;
 
 bool is_write(const Client::Body& body) {
   return std::holds_alternative<message::Put>(body) || std::holds_alternative<message::Delete>(body) ||
@@ -55,6 +64,28 @@ std::optional<std::uint64_t> position_read_at(const Client::Body& body) {
     return list->consistency == message::Consistency::session ? list->ts : 0;
   }
   return std::nullopt;
+}
+
+// A frame that is too long costs the connection, here and at the next server. Only a TXN's can be: it holds many
+// values. nullopt: it fits.
+std::optional<Failure> refuse_too_large(const Client::Body& body) {
+  if (!std::holds_alternative<message::Txn>(body)) return std::nullopt;
+  message::Request request;
+  request.body = body;
+  std::string frame;
+  message::encode(request, frame);
+  if (frame.size() + room_for_session <= default_max_frame) return std::nullopt;
+  Failure failure;
+  failure.kind = Failure::Kind::refused;
+  failure.error = message::make_error(message::Code::too_large,
+                                      "it takes " + std::to_string(frame.size()) + " bytes as a message; at most " +
+                                          std::to_string(default_max_frame - room_for_session));
+  return failure;
+}
+
+milliseconds time_for_attempt(milliseconds remaining, bool write) {
+  if (!write) return std::max(remaining, milliseconds{1});
+  return std::max(std::min(remaining, std::max(remaining / 2, shortest_write_attempt)), milliseconds{1});
 }
 
 Reply make_reply(decltype(Reply::body) body, const Link& link) {
@@ -114,13 +145,24 @@ asio::awaitable<Outcome> Client::connect(std::shared_ptr<Call> call) {
 asio::awaitable<Outcome> Client::request(std::shared_ptr<Call> call, Body body, WaitHandler on_wait) {
   Trial trial;
   trial.write = is_write(body);
+  if (std::optional<Failure> refused = refuse_too_large(body)) co_return Outcome(std::move(*refused));
+  Outcome outcome = co_await pursue(std::move(call), body, trial, on_wait);
+  if (trial.write) end_write(body);
+  co_return outcome;
+}
+
+asio::awaitable<Outcome> Client::pursue(std::shared_ptr<Call> call, Body& body, Trial& trial,
+                                        const WaitHandler& on_wait) {
   for (;;) {
     const ServerPtr server = co_await pool_.reach(call, position_read_at(body).value_or(0));
     if (server) {
-      if (trial.write) begin_write(body, *server->link);
+      if (trial.write) {
+        begin_write(body, *server->link);
+        trial.session = (*session_of(body))->session;
+      }
       std::optional<Outcome> outcome = co_await attempt(call, server, body, trial, on_wait);
       if (outcome) co_return std::move(*outcome);
-      if (trial.write && trial.sessions_expired > 0 && !trial.maybe_applied) session_of(body)->reset();
+      if (trial.write && trial.sessions_expired > 0 && !trial.maybe_applied) end_write(body);
     } else if (trial.sent == 0 && !pool_.may_come_back()) {
       break;  // refused connections are told at once, unless the request has been sent before
     }
@@ -132,26 +174,31 @@ asio::awaitable<Outcome> Client::request(std::shared_ptr<Call> call, Body body, 
 void Client::begin_write(Body& body, const Link& link) {
   std::optional<message::WriteSession>& stamp = *session_of(body);
   if (stamp) return;  // a retry: the same seq, so that it is applied once
-  if (!session_) {
+  // A retry of the oldest one must still find its answer.
+  const bool too_many =
+      !open_writes_.empty() && session_ && session_->seq + 1 - *open_writes_.begin() >= answers_kept;
+  if (!session_ || too_many) {
     session_.emplace();
     session_->session = new_uuid();
     session_->session_from = link.hello().applied;
+    open_writes_.clear();
   }
   ++session_->seq;
+  open_writes_.insert(session_->seq);
   stamp = session_;
 }
 
-// The next write begins another session, with a fresh INIT_OK.
-void Client::end_session() {
-  session_.reset();
-  pool_.close_connections("the session has expired");
+void Client::end_write(Body& body) {
+  std::optional<message::WriteSession>& stamp = *session_of(body);
+  if (stamp && session_ && stamp->session == session_->session) open_writes_.erase(stamp->seq);
+  stamp.reset();
 }
 
-message::Request Client::make_request(const Call& call, const Body& body) const {
-  message::Request request;
-  request.timeout_ms = static_cast<std::uint64_t>(std::max<std::int64_t>(call.remaining().count(), 1));
-  request.body = body;
-  return request;
+// The next write begins another session, with a fresh INIT_OK.
+void Client::end_session(const std::string& session) {
+  if (!session_ || session_->session != session) return;  // another write has done so
+  session_.reset();
+  pool_.close_connections("the session has expired");
 }
 
 void Client::begin_trial(const ServerPtr& server, Trial& trial) {
@@ -168,7 +215,11 @@ asio::awaitable<std::optional<Outcome>> Client::attempt(std::shared_ptr<Call> ca
                                                         const Body& body, Trial& trial,
                                                         const WaitHandler& on_wait) {
   const std::shared_ptr<Link> link = server->link;
-  message::Request request = make_request(*call, body);
+  const milliseconds time = time_for_attempt(call->remaining(), trial.write);
+  const Clock::time_point patience = std::min(Clock::now() + time, call->deadline()) + answer_grace_;
+  message::Request request;
+  request.timeout_ms = static_cast<std::uint64_t>(time.count());
+  request.body = body;
   std::optional<Hedge> hedge;
   if (const auto position = position_read_at(body)) {
     hedge.emplace(pool_, call, request, *position, server, on_wait, hedge_times_);
@@ -176,7 +227,6 @@ asio::awaitable<std::optional<Outcome>> Client::attempt(std::shared_ptr<Call> ca
   call->begin_attempt();
   begin_trial(server, trial);
   const std::uint64_t id = link->ask(std::move(request), call);
-  const Clock::time_point patience = call->deadline() + answer_grace_;
   for (;;) {
     std::optional<message::Answer> answer = call->take();
     if (answer) {
@@ -197,13 +247,9 @@ asio::awaitable<std::optional<Outcome>> Client::attempt(std::shared_ptr<Call> ca
         co_return judge(std::move(second->answer), second->server, body, trial);
       }
     }
-    const bool late = Clock::now() >= patience;
-    if (late || call->interrupted()) {
-      trial.maybe_applied = trial.write;
+    if (call->interrupted() || Clock::now() >= patience) {
       link->abandon(id);
-      // A server that does not even say TIMEOUT hangs: the next command shall not wait for it.
-      if (late) link->close("no answer in time");
-      co_return Outcome(give_up(*call, trial));
+      co_return unanswered(*call, server, trial);
     }
     co_await call->wait(hedge ? std::min(patience, hedge->next_event()) : patience);
   }
@@ -214,6 +260,16 @@ std::optional<Outcome> Client::lost(const std::string& why, const ServerPtr& ser
   trial.why = why;
   pool_.note_failure(server);
   return std::nullopt;
+}
+
+// Ctrl-C, or the server does not even say TIMEOUT: then it hangs, and the next command shall not wait for it.
+std::optional<Outcome> Client::unanswered(const Call& call, const ServerPtr& server, Trial& trial) {
+  trial.maybe_applied = trial.write;
+  if (call.interrupted()) return Outcome(give_up(call, trial));
+  server->link->close("no answer in time");
+  pool_.note_failure(server);
+  if (call.remaining() > milliseconds{0}) return std::nullopt;
+  return Outcome(give_up(call, trial));
 }
 
 std::optional<Outcome> Client::judge(message::Answer answer, const ServerPtr& server, const Body& body,
@@ -242,7 +298,7 @@ std::optional<Outcome> Client::judge_error(message::Error error, const ServerPtr
   if (code == message::Code::timeout && !trial.write) return std::nullopt;  // final at our own deadline
   if (code == message::Code::session_expired && !trial.maybe_applied &&
       ++trial.sessions_expired <= max_sessions_expired) {
-    end_session();
+    end_session(trial.session);
     return std::nullopt;
   }
   Failure failure;

@@ -18,6 +18,7 @@
 #include <memory>
 #include <optional>
 #include <random>
+#include <set>
 #include <string>
 #include <variant>
 #include <vector>
@@ -76,7 +77,8 @@ class Client {
 
   // Returns when at least one server has answered INIT. The Reply holds an InitOk.
   asio::awaitable<Outcome> connect(std::shared_ptr<Call> call);
-  // A Put, Delete, Txn, Get or List. Sets a write's `session`. `on_wait` hears each WAIT_FOR_RESPONSE as it comes.
+  // A Put, Delete, Txn, Get or List; any number of them at the same time. Sets a write's `session`. `on_wait` hears
+  // each WAIT_FOR_RESPONSE as it comes.
   asio::awaitable<Outcome> request(std::shared_ptr<Call> call, Body body, WaitHandler on_wait = {});
   // Asks every server that is known, all at the same time. Sorted by node.
   asio::awaitable<std::vector<NodeStatus>> status(std::shared_ptr<Call> call);
@@ -108,22 +110,25 @@ class Client {
     unsigned sent = 0;    // attempts that reached a server
     unsigned rounds = 0;  // attempts of any kind
     unsigned sessions_expired = 0;
-    std::string where;  // the server that was asked last, and its name alone
+    std::string session;  // a write's
+    std::string where;    // the server that was asked last, and its name alone
     std::string node;
     std::optional<message::Error> error;
     std::optional<message::WaitForResponse> wait;  // what it said of itself
     std::string why;
   };
 
+  asio::awaitable<Outcome> pursue(std::shared_ptr<Call> call, Body& body, Trial& trial, const WaitHandler& on_wait);
   asio::awaitable<std::optional<Outcome>> attempt(std::shared_ptr<Call> call, ServerPtr server, const Body& body,
                                                   Trial& trial, const WaitHandler& on_wait);
-  message::Request make_request(const Call& call, const Body& body) const;
   asio::awaitable<bool> pause(std::shared_ptr<Call> call, Trial& trial);
   asio::awaitable<void> ask_status(std::shared_ptr<Call> call, ServerPtr server, NodeStatus& row);
 
   void begin_write(Body& body, const Link& link);
-  void end_session();
+  void end_write(Body& body);
+  void end_session(const std::string& session);
   static void begin_trial(const ServerPtr& server, Trial& trial);
+  std::optional<Outcome> unanswered(const Call& call, const ServerPtr& server, Trial& trial);
   std::optional<Outcome> lost(const std::string& why, const ServerPtr& server, Trial& trial);
   std::optional<Outcome> judge(message::Answer answer, const ServerPtr& server, const Body& body, Trial& trial);
   std::optional<Outcome> judge_error(message::Error error, const ServerPtr& server, Trial& trial);
@@ -137,6 +142,7 @@ class Client {
   std::vector<std::weak_ptr<Call>> calls_;
   // The session that makes retries of writes safe; begins with the first write.
   std::optional<message::WriteSession> session_;
+  std::set<std::uint64_t> open_writes_;  // their seqs in it
 };
 
 }  // namespace kv::client

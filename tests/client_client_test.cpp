@@ -1,11 +1,17 @@
 // The client library against servers that misbehave in every way that it has to cope with.
 #include "client/client.hpp"
 
+#include <algorithm>
+#include <asio/co_spawn.hpp>
 #include <asio/io_context.hpp>
 #include <asio/post.hpp>
 #include <asio/write.hpp>
 #include <catch2/catch.hpp>
 #include <chrono>
+#include <map>
+#include <string>
+#include <utility>
+#include <vector>
 
 #include "client/run.hpp"
 #include "tests/client_fake_server.hpp"
@@ -426,4 +432,55 @@ TEST_CASE("client: status asks every member and shows those that are down") {
   CHECK(std::get<message::StatusOk>(rows[1].result).node == "n2");
   CHECK(rows[2].node == "n3");
   CHECK(std::get<std::string>(rows[2].result) == "connection refused");
+}
+
+TEST_CASE("client: a write that a server sits on is taken to another one, in the same session and seq") {
+  World world;
+  FakeServer sitting(world.io, "n1");
+  FakeServer working(world.io, "n2");
+  sitting.on_request = [](const FakeServer::Peer&, const message::Request&) {};
+  working.on_request = [](const FakeServer::Peer& peer, const message::Request& asked) {
+    peer.answer(asked, put_ok(asked, 58));
+  };
+  bool was_first = false;
+  for (std::uint64_t seed = 0; seed < 16 && !was_first; ++seed) {
+    const auto client = world.client_of({sitting.address(), working.address()}, seed);
+    CHECK(answer_of<message::PutOk>(request(world, *client, put_of("a", "1"), 1500ms)).ts == 58);
+    was_first = !sitting.received<message::Put>().empty();
+  }
+  REQUIRE(was_first);
+  CHECK(sitting.received<message::Put>().back() == working.received<message::Put>().back());
+  const auto is_put = [](const message::Request& asked) {
+    return std::holds_alternative<message::Put>(asked.body);
+  };
+  const auto put = std::find_if(sitting.requests.begin(), sitting.requests.end(), is_put);
+  CHECK(put->timeout_ms <= 750u);  // it was not given all the time
+}
+
+TEST_CASE("client: many writes at the same time never leave one without its kept answer") {
+  World world;
+  FakeServer server(world.io, "n1");
+  std::vector<std::pair<FakeServer::Peer, message::Request>> held;
+  server.on_request = [&](const FakeServer::Peer& peer, const message::Request& asked) {
+    held.emplace_back(peer, asked);
+    if (held.size() < 600) return;
+    std::uint64_t ts = 100;
+    for (const auto& [whose, write] : held) whose.answer(write, put_ok(write, ++ts));
+  };
+  const auto client = world.client_of({server.address()});
+  std::size_t done = 0;
+  for (int i = 0; i < 600; ++i) {
+    Client::Body body = put_of("k" + std::to_string(i), "1");
+    asio::co_spawn(
+        world.io, client->request(client->new_call(plenty), std::move(body)),
+        [&](std::exception_ptr, const Outcome& outcome) { done += std::holds_alternative<Reply>(outcome); });
+  }
+  while (done < 600 && world.io.run_one() > 0) continue;
+  REQUIRE(done == 600);
+  std::map<std::string, std::uint64_t> highest;
+  for (const auto& put : server.received<message::Put>()) {
+    highest[put.session->session] = std::max(highest[put.session->session], put.session->seq);
+  }
+  CHECK(highest.size() == 3);
+  for (const auto& [session, seq] : highest) CHECK(seq <= 256);
 }
