@@ -6,6 +6,7 @@
 #include <variant>
 
 #include "client/backup.hpp"
+#include "client/bench.hpp"
 #include "client/dump.hpp"
 #include "client/input_lines.hpp"
 #include "client/interrupt_guard.hpp"
@@ -227,6 +228,7 @@ struct Executor {
     }
     return load(context, command, std::get<InputLines>(std::move(input)));
   }
+  Begun operator()(const BenchCommand& command) const { return bench(context, command); }
   Begun operator()(const InitCommand& command) const { return init(context, command); }
   Begun operator()(const ShowText& show) const {
     context.printer.text(show.text);

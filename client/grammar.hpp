@@ -47,6 +47,8 @@ class Grammar {
   void add_backup();
   void add_dump();
   void add_load();
+  void add_bench();
+  void refuse_contradictions(const BenchCommand& command, bool has_duration, bool has_reads) const;
   void add_init();
   void add_completion();
   void add_help();

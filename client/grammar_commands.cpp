@@ -17,6 +17,7 @@ void Grammar::add_commands() {
   add_backup();
   add_dump();
   add_load();
+  add_bench();
   if (place_ == Place::program) {
     add_command("shell", "Read commands from the terminal or a pipe", [] { return ShellCommand{}; });
     add_completion();

@@ -91,6 +91,26 @@ struct LoadCommand {
   std::string file = "-";
   std::string prefix;
 };
+enum class BenchWork { put, get, mixed, follow };
+enum class Distribution { uniform, zipf };
+enum class BenchTarget { all, leader, followers };
+struct BenchCommand {
+  BenchWork work = BenchWork::put;
+  std::uint64_t connections = 64;
+  std::uint64_t pipeline = 1;  // requests under way on each
+  std::uint64_t keys = 10'000;
+  Distribution distribution = Distribution::uniform;
+  std::string prefix = "bench/";
+  std::uint64_t value_bytes = 100;
+  std::uint64_t reads = 90;  // of a hundred, in mixed
+  std::chrono::milliseconds duration{10'000};
+  std::uint64_t count = 0;  // of requests; 0: as many as `duration` lets pass
+  std::chrono::milliseconds warm_up{1000};
+  std::uint64_t rate = 0;  // requests a second of all connections; 0: each as soon as the one before is answered
+  BenchTarget target = BenchTarget::all;
+  bool exactly_once = false;
+  bool fill = true;  // before reads
+};
 struct ShellCommand {};
 // In the shell alone.
 struct InitCommand {
@@ -108,7 +128,7 @@ struct ShowText {
 using Command =
     std::variant<ShellCommand, PutCommand, GetCommand, DeleteCommand, ListCommand, WatchCommand, WaitCommand,
                  TxnCommand, StatusCommand, BackupSaveCommand, BackupVerifyCommand, DumpCommand, LoadCommand,
-                 InitCommand, JobsCommand, CancelCommand, QuitCommand, ShowText>;
+                 BenchCommand, InitCommand, JobsCommand, CancelCommand, QuitCommand, ShowText>;
 
 struct Invocation {
   GlobalOptions options;

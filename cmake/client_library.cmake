@@ -11,6 +11,9 @@ target_include_directories(kvd_client INTERFACE $<BUILD_INTERFACE:${PROJECT_SOUR
 get_target_property(asio_definitions kv_asio INTERFACE_COMPILE_DEFINITIONS)
 target_compile_definitions(kvd_client INTERFACE ${asio_definitions})
 target_compile_options(kvd_client INTERFACE $<$<CXX_COMPILER_ID:GNU>:-Wno-mismatched-new-delete>)
+if(KV_SANITIZE)
+  target_link_options(kvd_client INTERFACE -fsanitize=${KV_SANITIZE})
+endif()
 target_link_libraries(kvd_client PUBLIC Threads::Threads PRIVATE PkgConfig::sodium PkgConfig::uuid)
 
 include(CMakePackageConfigHelpers)

@@ -87,6 +87,53 @@ TEST_CASE("options: backup, dump and load") {
   }
 }
 
+TEST_CASE("options: bench") {
+  const auto plain = command<BenchCommand>({"bench", "put"});
+  CHECK(plain.work == BenchWork::put);
+  CHECK(plain.connections == 64);
+  CHECK(plain.pipeline == 1);
+  CHECK(plain.duration == std::chrono::seconds(10));
+  CHECK(plain.fill);
+  const auto full = command<BenchCommand>(
+      {"bench",          "mixed", "-c",           "8",    "-p",       "16",        "--keys",         "1000",
+       "--distribution", "zipf",  "--value-size", "4KiB", "--reads",  "50",        "--count",        "100",
+       "--warm-up",      "0ms",   "--rate",       "9000", "--target", "followers", "--exactly-once", "--no-fill",
+       "--prefix",       "x/"});
+  CHECK(full.work == BenchWork::mixed);
+  CHECK(full.connections == 8);
+  CHECK(full.pipeline == 16);
+  CHECK(full.keys == 1000);
+  CHECK(full.distribution == Distribution::zipf);
+  CHECK(full.value_bytes == 4096);
+  CHECK(full.reads == 50);
+  CHECK(full.count == 100);
+  CHECK(full.warm_up.count() == 0);
+  CHECK(full.rate == 9000);
+  CHECK(full.target == BenchTarget::followers);
+  CHECK(full.exactly_once);
+  CHECK_FALSE(full.fill);
+  CHECK(full.prefix == "x/");
+  for (const auto& [words, text] : std::vector<std::pair<std::vector<std::string>, std::string>>{
+           {{"bench"}, "bench: WORK (put, get, mixed or follow) is missing"},
+           {{"bench", "read"}, "bench: \"read\" is none of put, get, mixed, follow"},
+           {{"bench", "put", "-c", "0"}, "bench: --connections: \"0\" is no whole number from 1 to 100000"},
+           {{"bench", "put", "-p", "1001"}, "bench: --pipeline: \"1001\" is no whole number from 1 to 1000"},
+           {{"bench", "put", "-d", "10"}, "bench: --duration: \"10\" is no duration from 1ms to 24h"},
+           {{"bench", "put", "-d", "1s", "-n", "5"}, "bench: --count and --duration contradict each other"},
+           {{"bench", "put", "--reads", "50"}, "bench: --reads is for mixed"},
+           {{"bench", "put", "--value-size", "2MiB"}, "bench: --value-size: \"2MiB\" is no size up to 1MiB"},
+           {{"bench", "put", "--distribution", "even"}, "bench: --distribution: \"even\" is none of uniform, zipf"},
+           {{"bench", "put", "--target", "n1"}, "bench: --target: \"n1\" is none of all, leader, followers"},
+           {{"bench", "put", "--exactly-once", "-p", "300"},
+            "bench: --exactly-once: a session has at most 256 writes under way: --pipeline 256 or less"},
+           {{"bench", "put", "--rate", "5"},
+            "bench: --rate 5 is less than one request a second on each of 64 connections"},
+           {{"bench", "follow", "-p", "2"},
+            "bench: follow is one request after the other: without --rate, --pipeline and --exactly-once"}}) {
+    CHECK(refusal(words) == text);
+  }
+}
+
 TEST_CASE("options: any text can be a value") {
   const std::string value =
       GENERATE("", "{}", "[]", "[1,2]", "a b", "010", "get", "--", "%%", "a=b", "\"", "ä", "#");

@@ -576,6 +576,11 @@ class TestCase(unittest.TestCase):
         where = ["-e", endpoints] if endpoints else []
         return run([KVCTL, *where, *words], stdin, self.kvctl_environment(**(env or {})), self.folder, timeout)
 
+    def start_kvctl(self, *words, endpoints):
+        """One that goes on, with its pipes."""
+        return subprocess.Popen([*DIE_WITH_ME, KVCTL, "-e", endpoints, *words], stdout=subprocess.PIPE,
+                                stderr=subprocess.PIPE, text=True, env=self.kvctl_environment())
+
     def check(self, result, status=0, stdout=None, stderr=None):
         """Compares what a program did; `stderr` is a pattern to be found."""
         self.assertEqual(result.status, status, result)

@@ -89,8 +89,7 @@ class Commands(kv.TestCase):
         self.assertEqual(waiting.returncode, 1)
 
     def start_kvctl(self, *words):
-        return subprocess.Popen([*kv.DIE_WITH_ME, kv.KVCTL, "-e", self.servers.endpoints(), *words],
-                                stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=self.kvctl_environment())
+        return super().start_kvctl(*words, endpoints=self.servers.endpoints())
 
     def test_watch_goes_on_at_another_server(self):
         self.put_all(w_0="before")
