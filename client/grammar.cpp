@@ -68,6 +68,15 @@ CLI::Option* Grammar::add_optional(CLI::App& app, const char* name, const char* 
   return option;
 }
 
+void Grammar::offer(const CLI::Option* option, std::vector<std::string> choices) {
+  choices_[option] = std::move(choices);
+}
+
+std::vector<std::string> Grammar::choices_of(const CLI::Option* option) const {
+  const auto found = choices_.find(option);
+  return found == choices_.end() ? std::vector<std::string>() : found->second;
+}
+
 CLI::Option* Grammar::add_switch(CLI::App& app, const char* names, const char* description) {
   CLI::Option* option = app.add_flag(names);
   option->description(description)->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
@@ -93,7 +102,9 @@ void Grammar::add_globals() {
   from_environment(timeout_, "KVCTL_TIMEOUT");
   consistency_ = add_value(app_, "--consistency", "Of reads: session, linearizable or local [session]", "NAME");
   from_environment(consistency_, "KVCTL_CONSISTENCY");
+  offer(consistency_, {"session", "linearizable", "local"});
   output_ = add_value(app_, "-o,--output", "simple, json or table [simple]", "FORMAT");
+  offer(output_, {"simple", "json", "table"});
   from_environment(output_, "KVCTL_OUTPUT");
   verbose_ = add_switch(app_, "-v,--verbose", "Also show timestamp, server and token");
   from_environment(verbose_, "KVCTL_VERBOSE");
@@ -273,16 +284,18 @@ FlagOutline outline_of_flag(const CLI::Option& option) {
   return flag;
 }
 
-std::vector<FlagOutline> flags_of(const CLI::App& app) {
+}  // namespace
+
+std::vector<FlagOutline> Grammar::flags_of(const CLI::App& app) const {
   std::vector<FlagOutline> flags;
   for (const CLI::Option* option : app.get_options()) {
-    if (!option->get_lnames().empty()) flags.push_back(outline_of_flag(*option));
+    if (option->get_lnames().empty()) continue;
+    flags.push_back(outline_of_flag(*option));
+    flags.back().choices = choices_of(option);
   }
   std::sort(flags.begin(), flags.end(), [](const FlagOutline& a, const FlagOutline& b) { return a.name < b.name; });
   return flags;
 }
-
-}  // namespace
 
 CommandOutline Grammar::outline_of(const CLI::App& command) const {
   CommandOutline outline;
@@ -293,8 +306,8 @@ CommandOutline Grammar::outline_of(const CLI::App& command) const {
   for (const CLI::Option* option : command.get_options()) {
     if (!option->get_positional()) continue;
     const bool required = std::find(positionals_.begin(), positionals_.end(), option) != positionals_.end();
-    outline.words.push_back(
-        {required ? option->get_name() : "[" + option->get_name() + "]", option->get_description()});
+    outline.words.push_back({required ? option->get_name() : "[" + option->get_name() + "]",
+                             option->get_description(), choices_of(option)});
   }
   outline.flags = flags_of(command);
   // Of all commands alike.

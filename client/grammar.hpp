@@ -56,6 +56,8 @@ class Grammar {
   CLI::Option* add_value(CLI::App& app, const char* names, const char* description, const char* shape);
   // A word that may be left out.
   CLI::Option* add_optional(CLI::App& app, const char* name, const char* description);
+  // Its value is one of these.
+  void offer(const CLI::Option* option, std::vector<std::string> choices);
   CLI::Option* add_switch(CLI::App& app, const char* names, const char* description);
   void from_environment(CLI::Option* option, const char* variable) const;
 
@@ -66,6 +68,8 @@ class Grammar {
   [[noreturn]] void unknown_command(const std::string& word) const;
   std::vector<std::string> command_names() const;
   CommandOutline outline_of(const CLI::App& command) const;
+  std::vector<FlagOutline> flags_of(const CLI::App& app) const;
+  std::vector<std::string> choices_of(const CLI::Option* option) const;
 
   std::string positional(const CLI::App& app, const CLI::Option* option, const char* name) const;
   std::string text_of(const std::string& topic, const CLI::Option* option) const;
@@ -93,6 +97,7 @@ class Grammar {
   CLI::Option* man_page_ = nullptr;
   std::map<const CLI::App*, std::function<Command()>> makers_;
   std::vector<CLI::Option*> positionals_;  // that have to be there
+  std::map<const CLI::Option*, std::vector<std::string>> choices_;
 };
 
 // Values of options, as they were written.

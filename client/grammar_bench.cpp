@@ -21,6 +21,13 @@ constexpr Named<BenchTarget> targets[] = {
     {"all", BenchTarget::all}, {"leader", BenchTarget::leader}, {"followers", BenchTarget::followers}};
 
 template <class Value, std::size_t Count>
+std::vector<std::string> names_of(const Named<Value> (&choices)[Count]) {
+  std::vector<std::string> names;
+  for (const Named<Value>& choice : choices) names.emplace_back(choice.name);
+  return names;
+}
+
+template <class Value, std::size_t Count>
 Value choose(const std::string& what, const std::string& word, const Named<Value> (&choices)[Count]) {
   std::string names;
   for (const Named<Value>& choice : choices) {
@@ -68,9 +75,9 @@ void Grammar::add_bench() {
   CLI::App* bench = add_command("bench", "Measure how many requests a second are answered, and how soon", {});
   CLI::Option* work =
       add_value(*bench, "WORK", "put, get, mixed, or follow: reads elsewhere of what was just put", "");
-  CLI::Option* connections = add_value(*bench, "-c,--connections", "[64]", "N");
+  CLI::Option* connections = add_value(*bench, "-c,--connections", "Each to the next server in turn [64]", "N");
   CLI::Option* pipeline = add_value(*bench, "-p,--pipeline", "Requests under way on each connection [1]", "N");
-  CLI::Option* duration = add_value(*bench, "-d,--duration", "[10s]", "DURATION");
+  CLI::Option* duration = add_value(*bench, "-d,--duration", "How long to measure [10s]", "DURATION");
   CLI::Option* count = add_value(*bench, "-n,--count", "So many requests instead of a duration", "N");
   CLI::Option* warm_up = add_value(*bench, "--warm-up", "What is asked in it does not count [1s]", "DURATION");
   CLI::Option* rate =
@@ -79,7 +86,7 @@ void Grammar::add_bench() {
   CLI::Option* keys = add_value(*bench, "-k,--keys", "How many different ones [10000]", "N");
   CLI::Option* distribution = add_value(*bench, "--distribution", "Of keys: uniform or zipf [uniform]", "NAME");
   CLI::Option* prefix = add_value(*bench, "--prefix", "Of the keys [bench/]", "TEXT");
-  CLI::Option* size = add_value(*bench, "--value-size", "[100B]", "SIZE");
+  CLI::Option* size = add_value(*bench, "--value-size", "Of each value [100B]", "SIZE");
   CLI::Option* reads = add_value(*bench, "--reads", "mixed: so many of a hundred are reads [90]", "N");
   CLI::Option* once =
       add_switch(*bench, "--exactly-once", "Writes in sessions, as kvctl's other commands send them");
@@ -89,6 +96,9 @@ void Grammar::add_bench() {
       "It writes the keys bench/0000000000 and so on, and leaves them there. Times are from when a request was due "
       "to "
       "its answer.");
+  offer(work, names_of(works));
+  offer(target, names_of(targets));
+  offer(distribution, names_of(distributions));
   makers_[bench] = [=, this] {
     BenchCommand command;
     command.work = choose("bench", positional(*bench, work, "WORK (put, get, mixed or follow)"), works);

@@ -58,9 +58,10 @@ void Grammar::add_put() {
 
 void Grammar::add_get() {
   CLI::App* get = add_command("get", "Read a value", {});
-  CLI::Option* key = add_value(*get, "KEY", "", "");
+  CLI::Option* key = add_value(*get, "KEY", "The key", "");
   CLI::Option* raw = add_switch(*get, "--raw", "The value alone, with no newline behind it");
-  CLI::Option* after = add_value(*get, "--after", "At least as new as TOKEN, which put -v printed", "TOKEN");
+  CLI::Option* after =
+      add_value(*get, "--after,--at-least", "At least as new as TOKEN, which put -v printed", "TOKEN");
   get->footer("For example: get colour, get colour --consistency linearizable, get config --raw > config.json");
   makers_[get] = [=, this] {
     GetCommand command;
@@ -74,7 +75,7 @@ void Grammar::add_get() {
 void Grammar::add_del() {
   CLI::App* del = add_command("del", "Delete a key: 1 if it was there, else 0", {});
   del->alias("delete");
-  CLI::Option* key = add_value(*del, "KEY", "", "");
+  CLI::Option* key = add_value(*del, "KEY", "The key", "");
   CLI::Option* if_ts = add_value(*del, "--if-ts", "Only if the key's timestamp is TS", "TS");
   del->footer("For example: del colour, del lock --if-ts 58");
   makers_[del] = [=, this] {
@@ -98,6 +99,7 @@ void Grammar::add_init() {
 void Grammar::add_completion() {
   CLI::App* completion = add_command("completion", "Print what makes your shell complete lines of kvctl", {});
   CLI::Option* shell = add_value(*completion, "SHELL", "bash, zsh or fish", "");
+  offer(shell, {"bash", "zsh", "fish"});
   completion->footer(
       "For example, in ~/.bashrc or ~/.zshrc: source <(kvctl completion bash), source <(kvctl completion zsh);\n"
       "fish: kvctl completion fish > ~/.config/fish/completions/kvctl.fish. An installed package has them in "

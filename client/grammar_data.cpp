@@ -16,6 +16,7 @@ std::string file_name(const std::string& topic, std::string word) {
 void Grammar::add_backup() {
   CLI::App* backup = add_command("backup", "Save a backup of all data, or verify one", {});
   CLI::Option* action = add_value(*backup, "ACTION", "save: from the running cluster; verify: look at a file", "");
+  offer(action, {"save", "verify"});
   CLI::Option* file = add_value(*backup, "FILE", "- is standard output (save)", "");
   CLI::Option* force = add_switch(*backup, "--force", "save: replace FILE if it exists");
   backup->footer(

@@ -28,7 +28,7 @@ void Grammar::add_list() {
 
 void Grammar::add_watch() {
   CLI::App* watch = add_command("watch", "Show each change of a key, or of all with a prefix, until Ctrl-C", {});
-  CLI::Option* key = add_optional(*watch, "KEY", "");
+  CLI::Option* key = add_optional(*watch, "KEY", "The key, unless there is --prefix");
   CLI::Option* prefix = add_value(*watch, "--prefix", "All keys that begin so; '' is every key", "PREFIX");
   CLI::Option* from = add_value(*watch, "--from", "Changes behind this timestamp [now]", "TS");
   watch->footer(
@@ -51,7 +51,7 @@ void Grammar::add_watch() {
 
 void Grammar::add_wait() {
   CLI::App* wait = add_command("wait", "Wait until a key changes, and show its new value", {});
-  CLI::Option* key = add_value(*wait, "KEY", "", "");
+  CLI::Option* key = add_value(*wait, "KEY", "The key", "");
   CLI::Option* newer_than =
       add_value(*wait, "--newer-than", "A version behind this timestamp [the one of now]", "TS");
   wait->footer(

@@ -75,6 +75,38 @@ std::string quoted(const std::string& text) {
 
 constexpr const char* list_keys = "kvctl --no-session --timeout 500ms --consistency local list --limit 100 --";
 
+// Runs `each` for all flags with choices, those of all commands first.
+template <class Each>
+void for_flags_with_choices(const Outline& outline, Each each) {
+  const auto look_at = [&](const std::vector<FlagOutline>& flags) {
+    for (const FlagOutline& flag : flags) {
+      if (!flag.choices.empty()) each(flag);
+    }
+  };
+  look_at(outline.flags);
+  for (const CommandOutline& command : outline.commands) look_at(command.flags);
+}
+
+std::string bash_flag_choices(const Outline& outline) {
+  std::string cases;
+  for_flags_with_choices(outline, [&](const FlagOutline& flag) {
+    cases += "    " + joined(names_of(std::vector<FlagOutline>{flag}), "|") + ") COMPREPLY=($(compgen -W " +
+             quoted(joined(flag.choices)) + " -- \"$cur\")); return ;;\n";
+  });
+  return cases;
+}
+
+// Of a command's first word; behind it may come files.
+std::string bash_word_choices(const Outline& outline) {
+  std::string cases;
+  for (const CommandOutline& command : outline.commands) {
+    if (command.words.empty() || command.words.front().choices.empty()) continue;
+    cases += "    " + command.name + ") COMPREPLY=($(compgen -W " + quoted(joined(command.words.front().choices)) +
+             " -- \"$cur\")" + (command.words.size() > 1 ? " $(compgen -f -- \"$cur\")" : "") + ") ;;\n";
+  }
+  return cases;
+}
+
 // The same functions serve bash and, by its own emulation of them, zsh.
 std::string bash_script(const Outline& outline) {
   std::string script =
@@ -91,15 +123,8 @@ std::string bash_script(const Outline& outline) {
       "      *) command=${COMP_WORDS[i]}; break ;;\n"
       "    esac\n"
       "  done\n"
-      "  case $prev in\n"
-      "    " +
-      joined(flags_with(outline, "FORMAT"), "|") +
-      ") COMPREPLY=($(compgen -W 'simple json table' -- \"$cur\")); return ;;\n"
-      "    " +
-      joined(flags_with(outline, "NAME"), "|") +
-      ") COMPREPLY=($(compgen -W 'session linearizable local' -- \"$cur\")); return ;;\n"
-      "    " +
-      joined(flags_with(outline, "FILE"), "|") +
+      "  case $prev in\n" +
+      bash_flag_choices(outline) + "    " + joined(flags_with(outline, "FILE"), "|") +
       ") COMPREPLY=($(compgen -f -- \"$cur\")); return ;;\n"
       "    " +
       joined(flags_with(outline, ""), "|") +
@@ -125,11 +150,7 @@ std::string bash_script(const Outline& outline) {
       quoted(joined(all_commands(outline))) +
       " -- \"$cur\")) ;;\n"
       "    help) COMPREPLY=($(compgen -W " +
-      quoted(joined(all_commands(outline))) +
-      " -- \"$cur\")) ;;\n"
-      "    backup) COMPREPLY=($(compgen -W 'save verify' -- \"$cur\") $(compgen -f -- \"$cur\")) ;;\n"
-      "    completion) COMPREPLY=($(compgen -W 'bash zsh fish' -- \"$cur\")) ;;\n"
-      "    " +
+      quoted(joined(all_commands(outline))) + " -- \"$cur\")) ;;\n" + bash_word_choices(outline) + "    " +
       joined(commands_with_key(outline), "|") +
       ")\n"
       "      local IFS=$'\\n'\n"
@@ -152,11 +173,11 @@ void append_fish_flags(std::string& script, const std::vector<FlagOutline>& flag
     script += "complete -c kvctl" + (condition.empty() ? "" : " -n " + quoted(condition));
     if (!flag.letter.empty()) script += " -s " + flag.letter.substr(1);
     script += " -l " + flag.name.substr(2);
-    if (flag.shape == "FORMAT") script += " -x -a 'simple json table'";
-    if (flag.shape == "NAME") script += " -x -a 'session linearizable local'";
-    if (flag.shape == "FILE") script += " -r -F";
-    if (!flag.shape.empty() && flag.shape != "FORMAT" && flag.shape != "NAME" && flag.shape != "FILE")
-      script += " -x";
+    if (flag.shape == "FILE") {
+      script += " -r -F";
+    } else if (!flag.shape.empty()) {
+      script += flag.choices.empty() ? " -x" : " -x -a " + quoted(joined(flag.choices));
+    }
     script += " -d " + quoted(flag.description) + "\n";
   }
 }
@@ -171,8 +192,11 @@ std::string fish_script(const Outline& outline) {
   }
   script += "complete -c kvctl -n " + quoted("__fish_seen_subcommand_from " + joined(commands_with_key(outline))) +
             " -a '(" + list_keys + " (commandline -ct) 2>/dev/null)'\n";
-  script += "complete -c kvctl -n '__fish_seen_subcommand_from backup' -a 'save verify'\n";
-  script += "complete -c kvctl -n '__fish_seen_subcommand_from completion' -a 'bash zsh fish'\n";
+  for (const CommandOutline& command : outline.commands) {
+    if (command.words.empty() || command.words.front().choices.empty()) continue;
+    script += "complete -c kvctl -n '__fish_seen_subcommand_from " + command.name + "' -a " +
+              quoted(joined(command.words.front().choices)) + "\n";
+  }
   script += "complete -c kvctl -n '__fish_seen_subcommand_from backup dump load' -F\n";
   return script;
 }

@@ -108,14 +108,12 @@ std::vector<std::string> names_of(const Outline& outline) {
 
 // What the value of a flag, or a word of a command, may be, by the name that its help has for it.
 Completions values_among(const UnfinishedLine& line, const Outline& outline, const FindKeys& find_keys,
-                         const std::string& shape) {
+                         const std::string& shape, const std::vector<std::string>& choices) {
+  if (!choices.empty()) return among(line, choices);
   if (shape == "KEY" || shape == "PREFIX") return keys_among(line, find_keys);
   if (shape == "FILE") return files_among(line, "");
   if (shape == "VALUE" && line.word.starts_with("@")) return files_among(line, "@");
   if (shape == "COMMAND") return among(line, names_of(outline));
-  if (shape == "FORMAT") return among(line, {"simple", "json", "table"});
-  if (shape == "ACTION") return among(line, {"save", "verify"});
-  if (shape == "NAME") return among(line, {"session", "linearizable", "local"});
   return {line.begin, {}, false};
 }
 
@@ -127,10 +125,13 @@ Completions complete_line(const Outline& outline, const FindKeys& find_keys, con
   const CommandOutline* command = find_command(outline, line.words.front());
   if (!command) return {line.begin, {}, false};
   const Position position = position_of(outline, *command, line.words);
-  if (position.flag_of_value) return values_among(line, outline, find_keys, position.flag_of_value->shape);
+  if (const FlagOutline* flag = position.flag_of_value) {
+    return values_among(line, outline, find_keys, flag->shape, flag->choices);
+  }
   if (!position.flags_ended && line.word.starts_with("-")) return flags_among(line, outline, *command);
   if (position.word >= command->words.size()) return flags_among(line, outline, *command);
-  return values_among(line, outline, find_keys, bare(command->words[position.word].name));
+  const WordOutline& word = command->words[position.word];
+  return values_among(line, outline, find_keys, bare(word.name), word.choices);
 }
 
 std::string hint_for(const Outline& outline, const std::string& text) {

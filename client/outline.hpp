@@ -11,12 +11,14 @@ struct FlagOutline {
   std::string letter;  // "-o", or empty
   std::string shape;   // "TS"; empty: it stands alone
   std::string description;
-  std::string variable;  // of the environment, or empty
+  std::string variable;                   // of the environment, or empty
+  std::vector<std::string> choices = {};  // of its value, where there is nothing else
 };
 
 struct WordOutline {
   std::string name;  // "KEY"; in brackets where it may be left out
   std::string description;
+  std::vector<std::string> choices = {};
 };
 
 struct CommandOutline {

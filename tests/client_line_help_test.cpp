@@ -11,8 +11,9 @@ using namespace kv::client;
 
 namespace {
 
-FlagOutline flag(std::string name, std::string shape = "", std::string letter = "") {
-  return {std::move(name), std::move(letter), std::move(shape), "", ""};
+FlagOutline flag(std::string name, std::string shape = "", std::string letter = "",
+                 std::vector<std::string> choices = {}) {
+  return {std::move(name), std::move(letter), std::move(shape), "", "", std::move(choices)};
 }
 CommandOutline command(std::string name, std::vector<WordOutline> words, std::vector<FlagOutline> flags = {}) {
   CommandOutline outline;
@@ -22,11 +23,12 @@ CommandOutline command(std::string name, std::vector<WordOutline> words, std::ve
   return outline;
 }
 
-const Outline outline{"",
-                      {command("del", {{"KEY", ""}}, {flag("--if-ts", "TS")}), command("help", {{"[COMMAND]", ""}}),
-                       command("put", {{"KEY", ""}, {"VALUE", ""}}, {flag("--if-ts", "TS"), flag("--literal")}),
-                       command("status", {})},
-                      {flag("--output", "FORMAT", "-o"), flag("--timeout", "DURATION")}};
+const Outline outline{
+    "",
+    {command("del", {{"KEY", ""}}, {flag("--if-ts", "TS")}), command("help", {{"[COMMAND]", ""}}),
+     command("put", {{"KEY", ""}, {"VALUE", ""}}, {flag("--if-ts", "TS"), flag("--literal")}),
+     command("status", {})},
+    {flag("--output", "FORMAT", "-o", {"simple", "json", "table"}), flag("--timeout", "DURATION")}};
 
 // "begin: word|word|…", with what the words would be typed as.
 std::string completed(const std::string& before) {
