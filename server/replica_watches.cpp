@@ -9,12 +9,9 @@ void Replica::watch(ClientId client, message::Request& request, const message::W
   watches_.watch(client, request.id, asked, applied_.value, effects_.answers);
 }
 
+// What it got in this turn stands before the answer; behind it nothing of the watch comes.
 void Replica::cancel(ClientId client, message::Request& request, const message::Cancel& asked) {
   const bool found = watches_.cancel(client, asked.watch);
-  // What it was about to get goes with it: nothing of a watch comes behind its CANCEL_OK.
-  std::erase_if(effects_.answers, [&](const ClientAnswer& answer) {
-    return answer.unasked && answer.client == client && answer.answer.id == asked.watch;
-  });
   answer(client, request.id, message::CancelOk{asked.watch, found});
 }
 
