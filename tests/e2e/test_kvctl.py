@@ -129,7 +129,8 @@ class BetweenRuns(kv.TestCase):
     """put and get are two processes; what the first has seen the second must see."""
 
     def test_own_writes_are_read_with_a_late_server(self):
-        servers = self.late_cluster("n3", "100ms")
+        # Later than a process of its own takes to ask.
+        servers = self.late_cluster("n3", f"{int(100 * kv.SLOWDOWN)}ms")
         waited = 0
         for number in range(PAIRS):
             self.check(self.kvctl("put", "a", f"v{number}", endpoints=servers.endpoints()), 0, "OK\n")
