@@ -45,7 +45,7 @@ RULES = [
      r"(server/(file|snapshot_task|raft/types)|common/overloaded)\.hpp",                                   True),
     # The replica, and its parts.
     (r"server/client_answer\.hpp",              r"common/message\.hpp",                                    True),
-    (r"server/watches\..pp",                    r"(server/client_answer|common/message)\.hpp",             True),
+    (r"server/watches\..pp",                    r"(server/(client_answer|item)|common/message)\.hpp",      True),
     (r"server/(replica|roster|translate)(_\w+)?\..pp",
      r"(server/(raft/\w+|client_answer|snapshot_task|store|command|roster|translate|replica\w*|watches)"
      r"|common/(message|overloaded))\.hpp",                                                                True),

@@ -274,4 +274,8 @@ std::optional<Command> decode(std::string_view bytes) {
   return command;
 }
 
+bool is_members(std::string_view bytes) {
+  return bytes.size() > 1 && bytes[1] == static_cast<char>(Kind::members);
+}
+
 }  // namespace kv::command

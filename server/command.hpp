@@ -80,5 +80,7 @@ using Command = std::variant<Put, Delete, Txn, Members>;
 std::string encode(const Command& command);
 // nullopt: not a command of a version that this program knows.
 std::optional<Command> decode(std::string_view bytes);
+// Whether they are those of a Members, which few are, at the price of a look.
+bool is_members(std::string_view bytes);
 
 }  // namespace kv::command

@@ -1,60 +1,77 @@
 #include "server/item.hpp"
 
+#include <xxhash.h>
+
 #include <cassert>
 #include <cstring>
 #include <limits>
 #include <new>
-#include <utility>
 
 namespace kv {
 
 Item::Item(std::string_view key, std::string_view value, std::uint64_t ts)
     : ts_(ts),
-      key_bytes_(static_cast<std::uint32_t>(key.size())),
-      value_bytes_(static_cast<std::uint32_t>(value.size())) {
+      value_bytes_(static_cast<std::uint32_t>(value.size())),
+      key_bytes_(static_cast<std::uint16_t>(key.size())) {
   char* behind = reinterpret_cast<char*>(this + 1);
   if (!key.empty()) std::memcpy(behind, key.data(), key.size());
   if (!value.empty()) std::memcpy(behind + key.size(), value.data(), value.size());
 }
 
-Item::Owner Item::make(std::string_view key, std::string_view value, std::uint64_t ts) {
-  assert(key.size() <= std::numeric_limits<std::uint32_t>::max());
+Item::Ref Item::make(std::string_view key, std::string_view value, std::uint64_t ts) {
+  assert(key.size() <= std::numeric_limits<std::uint16_t>::max());
   assert(value.size() <= std::numeric_limits<std::uint32_t>::max());
   void* memory = ::operator new(sizeof(Item) + key.size() + value.size());
-  return Owner(new (memory) Item(key, value, ts));
+  return Ref(new (memory) Item(key, value, ts));
 }
 
-void Item::Free::operator()(Item* item) const {
+void Item::free(const Item* item) {
   item->~Item();
-  ::operator delete(item);
+  ::operator delete(const_cast<Item*>(item));
+}
+
+std::size_t ItemMap::Hash::operator()(std::string_view key) const {
+  return XXH3_64bits(key.data(), key.size());
 }
 
 const Item* ItemMap::find(std::string_view key) const {
-  const auto found = set_.find(key);
-  return found == set_.end() ? nullptr : found->item.get();
+  const auto found = index_.find(key);
+  return found == index_.end() ? nullptr : found->item;
 }
 
 const Item* ItemMap::last() const {
   return set_.empty() ? nullptr : set_.rbegin()->item.get();
 }
 
-Item::Owner ItemMap::put(Item::Owner item) {
-  const auto place = set_.lower_bound(item->key());
-  if (place != set_.end() && place->item->key() == item->key()) return std::exchange(place->item, std::move(item));
-  set_.insert(place, Slot{std::move(item)});
-  return nullptr;
+Item::Ref ItemMap::put(Item::Ref item) {
+  const std::string_view key = item->key();
+  const auto known = index_.find(key);
+  if (known == index_.end()) {
+    index_.insert(Entry{item.get()});
+    set_.insert(Slot{std::move(item)});
+    return nullptr;
+  }
+  known->item = item.get();
+  return std::exchange(set_.find(key)->item, std::move(item));
 }
 
-Item::Owner ItemMap::remove(std::string_view key) {
+Item::Ref ItemMap::remove(std::string_view key) {
   const auto found = set_.find(key);
   if (found == set_.end()) return nullptr;
-  Item::Owner item = std::move(found->item);
+  index_.erase(key);
+  Item::Ref item = std::move(found->item);
   set_.erase(found);
   return item;
 }
 
-void ItemMap::append(Item::Owner item) {
+void ItemMap::append(Item::Ref item) {
+  index_.insert(Entry{item.get()});
   set_.insert(set_.end(), Slot{std::move(item)});
+}
+
+void ItemMap::erase(const_iterator first, const_iterator last) {
+  for (auto item = first; item != last; ++item) index_.erase(item->key());
+  set_.erase(first.slot_, last.slot_);
 }
 
 }  // namespace kv

@@ -327,7 +327,7 @@ void Replica::absorb(raft::Output output) {
   if (!output.send_after.empty()) held_ = std::move(output.send_after);
   if (output.changed) on_changed(*output.changed);
   for (raft::Entry& entry : output.committed) {
-    if (entry.command) {
+    if (entry.command && command::is_members(*entry.command)) {
       const command::Command command = decode_entry(entry);
       if (const auto* members = std::get_if<command::Members>(&command)) note_members(*members);
     }
@@ -398,8 +398,8 @@ void Replica::apply(const raft::Entry& entry) {
   log_bytes_since_snapshot_ += entry.bytes();
   if (entry.command) {
     const command::Command command = decode_entry(entry);
-    const Applied applied = store_->apply(entry.index.value, command);
-    note_changes(entry.index.value, applied.changes);
+    Applied applied = store_->apply(entry.index.value, command);
+    note_changes(entry.index.value, std::move(applied.changes));
     settle_writes(entry, &command, &applied.outcome);
   } else {
     settle_writes(entry, nullptr, nullptr);

@@ -338,7 +338,7 @@ class Replica {
   // replica_watches.cpp
   void watch(ClientId client, message::Request& request, const message::Watch& asked);
   void cancel(ClientId client, message::Request& request, const message::Cancel& asked);
-  void note_changes(std::uint64_t position, const std::vector<Change>& changes);
+  void note_changes(std::uint64_t position, std::vector<Change> changes);
 
   // replica_reads.cpp
   template <class Asked>

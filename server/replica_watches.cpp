@@ -15,16 +15,15 @@ void Replica::cancel(ClientId client, message::Request& request, const message::
   answer(client, request.id, message::CancelOk{asked.watch, found});
 }
 
-// The store is as the command at this position has left it.
-void Replica::note_changes(std::uint64_t position, const std::vector<Change>& changes) {
+void Replica::note_changes(std::uint64_t position, std::vector<Change> changes) {
+  if (changes.empty()) return;
   std::vector<WatchedChange> watched;
   watched.reserve(changes.size());
-  for (const Change& change : changes) {
-    const Item* item = change.new_ts == 0 ? nullptr : store_->find(change.key);
-    watched.push_back({change.key, item ? std::optional<std::string>(item->value()) : std::nullopt});
-    if (!newer_.empty()) wake_newer(change.key);
+  for (Change& change : changes) {
+    if (!newer_.empty()) wake_newer(change.key());
+    watched.push_back({std::move(change.item), change.new_ts == 0});
   }
-  if (!watched.empty()) watches_.record(position, std::move(watched), effects_.answers);
+  watches_.record(position, std::move(watched), effects_.answers);
 }
 
 }  // namespace kv

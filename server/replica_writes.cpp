@@ -200,7 +200,7 @@ void Replica::propose_queued() {
   std::vector<QueuedWrite> taken;
   std::vector<OpenBytes> growths;
   for (QueuedWrite& queued : queued_) {
-    const std::uint64_t growth = growth_of(queued.body);
+    const std::uint64_t growth = config_.quota == 0 ? 0 : growth_of(queued.body);
     if (adds(queued.body) && !may_add()) {
       fail_write(queued.origin, message::Code::no_space,
                  (disk_has_room_ ? std::string("the disks of a majority of the servers are full")
@@ -208,7 +208,7 @@ void Replica::propose_queued() {
                      ": delete keys or make room; reads and deletes still work");
       continue;
     }
-    if (growth > 0 && config_.quota != 0 && store_->bytes() + growth_ + growth > config_.quota) {
+    if (growth > 0 && store_->bytes() + growth_ + growth > config_.quota) {
       fail_write(queued.origin, message::Code::no_space,
                  "the data would be more than the quota of " + std::to_string(config_.quota) +
                      " bytes: delete keys, or raise --quota; reads and deletes still work");

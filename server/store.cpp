@@ -48,34 +48,42 @@ const Item* Store::find(std::string_view key) const {
 }
 
 Applied Store::perform(std::uint64_t position, const command::Put& put_command) {
-  const Item* old = items_.find(put_command.key);
-  const std::uint64_t old_ts = old ? old->ts() : 0;
-  if (put_command.if_ts && *put_command.if_ts != old_ts) return {Conflict{old_ts}, {}};
-  put(position, put_command.key, put_command.value);
-  return {Written{position}, {Change{put_command.key, old_ts, position}}};
+  if (put_command.if_ts) {
+    const std::uint64_t old_ts = ts_of(put_command.key);
+    if (*put_command.if_ts != old_ts) return {Conflict{old_ts}, {}};
+  }
+  return {Written{position}, {put(position, put_command.key, put_command.value)}};
 }
 
 Applied Store::perform(std::uint64_t position, const command::Delete& del) {
-  const Item* old = items_.find(del.key);
-  const std::uint64_t old_ts = old ? old->ts() : 0;
+  const std::uint64_t old_ts = ts_of(del.key);
   if (del.if_ts && *del.if_ts != old_ts) return {Conflict{old_ts}, {}};
-  if (!old) return {Deleted{position, false}, {}};
-  erase(position, del.key);
-  return {Deleted{position, true}, {Change{del.key, old_ts, 0}}};
+  if (old_ts == 0) return {Deleted{position, false}, {}};
+  return {Deleted{position, true}, {erase(position, del.key)}};
 }
 
-void Store::put(std::uint64_t position, std::string_view key, std::string_view value) {
-  Item::Owner item = Item::make(key, value, position);
+std::uint64_t Store::ts_of(std::string_view key) const {
+  const Item* item = items_.find(key);
+  return item ? item->ts() : 0;
+}
+
+Change Store::put(std::uint64_t position, std::string_view key, std::string_view value) {
+  Item::Ref item = Item::make(key, value, position);
   count(*item);
-  Item::Owner old = items_.put(std::move(item));
+  Item::Ref old = items_.put(item);
+  const std::uint64_t old_ts = old ? old->ts() : 0;
   if (!old) deletions_.forget(key);
   retire(std::move(old));
+  return {std::move(item), old_ts, position};
 }
 
 // The key is there.
-void Store::erase(std::uint64_t position, std::string_view key) {
+Change Store::erase(std::uint64_t position, std::string_view key) {
   deletions_.add(position, key);
-  retire(items_.remove(key));
+  Item::Ref old = items_.remove(key);
+  const std::uint64_t old_ts = old->ts();
+  retire(old);
+  return {std::move(old), old_ts, 0};
 }
 
 void Store::count(const Item& item) {
@@ -84,7 +92,7 @@ void Store::count(const Item& item) {
 }
 
 // Takes an item that has left the map, if one has.
-void Store::retire(Item::Owner item) {
+void Store::retire(Item::Ref item) {
   if (!item) return;
   bytes_ -= item->key().size() + item->value().size();
   content_digest_ -= snapshot::item_digest(item->key(), item->value(), item->ts());

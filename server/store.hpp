@@ -32,11 +32,13 @@ inline constexpr std::size_t sessions_kept = 10'000;
 inline constexpr std::size_t results_kept_bytes = 128 << 20;
 inline constexpr std::size_t max_txn_answer_bytes = 4 << 20;  // in JSON: a client's frame
 
-// What a command did to one key. The value is the store's, until the next command.
+// What a command did to one key.
 struct Change {
-  std::string key;
+  Item::Ref item;            // as it is now; if it is absent now, as it was
   std::uint64_t old_ts = 0;  // 0: the key was absent
   std::uint64_t new_ts = 0;  // 0: it is absent now
+
+  std::string_view key() const { return item->key(); }
 };
 
 struct Applied {
@@ -51,7 +53,8 @@ class Store {
   // `position` is greater than that of every command before.
   Applied apply(std::uint64_t position, const command::Command& command);
 
-  const Item* find(std::string_view key) const;  // nullptr: absent; valid until the next apply
+  const Item* find(std::string_view key) const;     // nullptr: absent; valid until the next apply
+  std::uint64_t ts_of(std::string_view key) const;  // 0: absent
   // When an absent key was deleted last; 0: that is not remembered. All deletions after deletions_floor() are.
   std::uint64_t deleted_at(std::string_view key) const { return deletions_.find(key); }
   std::uint64_t deletions_floor() const { return deletions_.floor(); }
@@ -100,14 +103,14 @@ class Store {
   Applied perform(std::uint64_t position, const command::Put& put);
   Applied perform(std::uint64_t position, const command::Delete& del);
   Applied perform(std::uint64_t position, const command::Txn& txn);
-  void put(std::uint64_t position, std::string_view key, std::string_view value);
-  void erase(std::uint64_t position, std::string_view key);
+  Change put(std::uint64_t position, std::string_view key, std::string_view value);
+  Change erase(std::uint64_t position, std::string_view key);
   Applied once(std::uint64_t position, const command::Session& asked, const auto& command);
   void keep_answer(WriteSession& session, const snapshot::Answer& answer);
   WriteSession* enter(std::uint64_t position, const command::Session& asked);
   void forget_the_idlest();
   void count(const Item& item);
-  void retire(Item::Owner item);
+  void retire(Item::Ref item);
 
   std::optional<std::string> restore_record(const snapshot::State& state);
   std::optional<std::string> restore_record(const snapshot::Item& item);

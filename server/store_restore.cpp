@@ -63,10 +63,11 @@ Wrong Store::restore_record(const snapshot::Item& item) {
   if (!is_restored_) return "an item comes before the state";
   if (!sessions_.empty() || has_deletions_) return "an item comes behind a session or a deletion";
   if (item.ts == 0) return "an item has no position";
+  if (item.key.size() > Item::max_key_bytes) return "an item's key is longer than one can be";
   if (const Item* last = items_.last(); last && item.key <= last->key()) return "the items are out of order";
-  Item::Owner owner = Item::make(item.key, item.value, item.ts);
-  count(*owner);
-  items_.append(std::move(owner));
+  Item::Ref restored = Item::make(item.key, item.value, item.ts);
+  count(*restored);
+  items_.append(std::move(restored));
   position_ = std::max(position_, item.ts);
   return std::nullopt;
 }

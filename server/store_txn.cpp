@@ -52,8 +52,7 @@ TxnResult result_of(const command::Operation& operation, const Found& found, std
 Applied Store::perform(std::uint64_t position, const command::Txn& txn) {
   TxnDone done{position, true, {}};
   for (const command::Condition& condition : txn.conditions) {
-    const Item* item = items_.find(condition.key);
-    if (condition.ts != (item ? item->ts() : 0)) done.succeeded = false;
+    if (condition.ts != ts_of(condition.key)) done.succeeded = false;
   }
   const std::vector<command::Operation>& operations = done.succeeded ? txn.then : txn.otherwise;
 
@@ -72,16 +71,11 @@ Applied Store::perform(std::uint64_t position, const command::Txn& txn) {
   for (const command::Operation& operation : operations) {
     const auto write = writes.find(operation.key);
     if (write == writes.end() || write->second != &operation) continue;
-    const Item* item = items_.find(operation.key);
-    const std::uint64_t old_ts = item ? item->ts() : 0;
     if (operation.what == What::put) {
-      put(position, operation.key, operation.value);
-    } else if (item) {
-      erase(position, operation.key);
-    } else {
-      continue;
+      applied.changes.push_back(put(position, operation.key, operation.value));
+    } else if (items_.find(operation.key)) {
+      applied.changes.push_back(erase(position, operation.key));
     }
-    applied.changes.push_back({operation.key, old_ts, operation.what == What::put ? position : 0});
   }
   return applied;
 }

@@ -45,7 +45,7 @@ bool StoreWalk::has_passed(Part part, std::string_view key) const {
   return part_ > part || (part_ == part && last_ && key <= *last_);
 }
 
-void StoreWalk::keep(Item::Owner item) {
+void StoreWalk::keep(Item::Ref item) {
   if (item->ts() <= position_ && !has_passed(Part::items, item->key())) kept_items_.put(std::move(item));
 }
 

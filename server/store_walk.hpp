@@ -25,7 +25,7 @@ class StoreWalk {
             std::uint64_t forgotten_through, Deletions& deletions);
 
   // An item that is no longer in the store.
-  void keep(Item::Owner item);
+  void keep(Item::Ref item);
   // Asked before a session changes or goes: is it to be kept as it is?
   bool wants(std::string_view id, const WriteSession& session) const;
   void keep(WriteSessions::node_type session) { kept_sessions_.insert(std::move(session)); }

@@ -9,8 +9,13 @@ namespace {
 // Of an event beside its key and value.
 constexpr std::size_t event_overhead_bytes = 96;
 
-std::size_t bytes_of(const message::Event& event) {
-  return event_overhead_bytes + event.key.size() + (event.value ? event.value->size() : 0);
+std::size_t bytes_of(const WatchedChange& change) {
+  return event_overhead_bytes + change.item->key().size() + (change.deleted ? 0 : change.item->value().size());
+}
+
+message::Event event_of(std::uint64_t ts, const WatchedChange& change) {
+  if (change.deleted) return {message::Operation::erase, std::string(change.item->key()), std::nullopt, ts, false};
+  return {message::Operation::put, std::string(change.item->key()), std::string(change.item->value()), ts, false};
 }
 
 }  // namespace
@@ -19,11 +24,8 @@ std::size_t bytes_of(const message::Event& event) {
 
 void Watches::record(std::uint64_t ts, std::vector<WatchedChange> changes, std::vector<ClientAnswer>& out) {
   for (WatchedChange& change : changes) {
-    const auto op = change.value ? message::Operation::put : message::Operation::erase;
-    auto event = std::make_shared<message::SharedEvent::Once>();
-    event->event = {op, std::move(change.key), std::move(change.value), ts, false};
-    bytes_ += bytes_of(event->event);
-    ring_.push_back({ts, std::move(event)});
+    bytes_ += bytes_of(change);
+    ring_.push_back({ts, std::move(change), nullptr});
     if (!watches_.empty()) tell(end_of_ring() - 1, out);
   }
   trim();
@@ -36,7 +38,7 @@ void Watches::trim() {
     if (oldest == ring_.back().ts) return;
     floor_ = oldest;
     for (; ring_.front().ts == oldest; ++first_) {
-      bytes_ -= bytes_of(ring_.front().event->event);
+      bytes_ -= bytes_of(ring_.front().changed);
       ring_.pop_front();
     }
   }
@@ -44,11 +46,11 @@ void Watches::trim() {
 
 // Those that have seen all before it.
 void Watches::tell(std::uint64_t number, std::vector<ClientAnswer>& out) {
-  const std::string& key = at(number).event->event.key;
+  const std::string_view key = at(number).key();
   if (const auto found = by_key_.find(key); found != by_key_.end()) tell_all(found->second, number, out);
   for (const auto& [length, count] : prefix_lengths_) {
     if (length > key.size()) break;
-    const auto found = by_prefix_.find(std::string_view(key).substr(0, length));
+    const auto found = by_prefix_.find(key.substr(0, length));
     if (found != by_prefix_.end()) tell_all(found->second, number, out);
   }
 }
@@ -70,7 +72,11 @@ bool Watches::give(Watch& watch, const Change& change, std::vector<ClientAnswer>
       if (event && event->once->event.ts == change.ts) event->more = true;
     }
   }
-  if (!has_room(clients_[watch.id.first], bytes_of(change.event->event))) return false;
+  if (!has_room(clients_[watch.id.first], bytes_of(change.changed))) return false;
+  if (!change.event) {
+    change.event = std::make_shared<message::SharedEvent::Once>();
+    change.event->event = event_of(change.ts, change.changed);
+  }
   watch.last_ts = change.ts;
   watch.last_at = out.size();
   out.push_back({watch.id.first, {watch.id.second, message::SharedEvent{change.event, false}}, true});
@@ -140,7 +146,7 @@ bool Watches::read_on(Watch& watch, std::vector<ClientAnswer>& out) {
     // Not in the middle of what one command did: its last event must not look like one that another follows, or the
     // other way round.
     if (watch.next >= most && at(watch.next - 1).ts != change.ts) return true;
-    if (change.ts <= watch.from || !watch.matches(change.event->event.key)) continue;
+    if (change.ts <= watch.from || !watch.matches(change.key())) continue;
     if (!give(watch, change, out)) return true;
   }
   watch.reads = false;

@@ -21,6 +21,7 @@
 #include <vector>
 
 #include "server/client_answer.hpp"
+#include "server/item.hpp"
 
 namespace kv {
 
@@ -35,8 +36,8 @@ struct WatchLimits {
 
 // What a command did to one key.
 struct WatchedChange {
-  std::string key;
-  std::optional<std::string> value;  // nothing: it was deleted
+  Item::Ref item;  // as it is now, or was
+  bool deleted = false;
 };
 
 class Watches {
@@ -84,7 +85,10 @@ class Watches {
   };
   struct Change {
     std::uint64_t ts = 0;
-    std::shared_ptr<message::SharedEvent::Once> event;
+    WatchedChange changed;
+    mutable std::shared_ptr<message::SharedEvent::Once> event;  // null: nobody has got it yet
+
+    std::string_view key() const { return changed.item->key(); }
   };
   struct Client {
     std::set<std::uint64_t> watches;

@@ -69,6 +69,14 @@ TEST_CASE("command: the bytes are those of docs/formats.md") {
                                                                     31));
 }
 
+TEST_CASE("command: a look tells those of members from others") {
+  for (const Command& command : examples()) {
+    CHECK(is_members(encode(command)) == std::holds_alternative<Members>(command));
+  }
+  CHECK_FALSE(is_members(""));
+  CHECK_FALSE(is_members("\1"));
+}
+
 TEST_CASE("command: every shorter and every longer one is refused") {
   for (const Command& command : examples()) {
     std::string bytes = encode(command);

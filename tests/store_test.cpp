@@ -26,7 +26,7 @@ Outcome outcome(Store& store, std::uint64_t position, const Command& command) {
   return store.apply(position, command).outcome;
 }
 bool is_change(const Applied& applied, const std::string& key, std::uint64_t old_ts, std::uint64_t new_ts) {
-  return applied.changes.size() == 1 && applied.changes[0].key == key && applied.changes[0].old_ts == old_ts &&
+  return applied.changes.size() == 1 && applied.changes[0].key() == key && applied.changes[0].old_ts == old_ts &&
          applied.changes[0].new_ts == new_ts;
 }
 

@@ -36,7 +36,7 @@ std::string value_of(const Store& store, std::string_view key) {
 std::string describe(const Applied& applied) {
   std::string text;
   for (const Change& change : applied.changes) {
-    text += (text.empty() ? "" : ", ") + change.key + " " + std::to_string(change.old_ts) + "->" +
+    text += (text.empty() ? "" : ", ") + std::string(change.key()) + " " + std::to_string(change.old_ts) + "->" +
             std::to_string(change.new_ts);
   }
   return text;

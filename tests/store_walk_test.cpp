@@ -122,7 +122,7 @@ void check_equal(const Store& a, const Store& b) {
 
 bool alike(const Applied& a, const Applied& b) {
   const auto same = [](const Change& x, const Change& y) {
-    return x.key == y.key && x.old_ts == y.old_ts && x.new_ts == y.new_ts;
+    return x.key() == y.key() && x.old_ts == y.old_ts && x.new_ts == y.new_ts;
   };
   return a.outcome == b.outcome &&
          std::equal(a.changes.begin(), a.changes.end(), b.changes.begin(), b.changes.end(), same);
@@ -354,6 +354,8 @@ TEST_CASE("store restore: refuses what is out of order") {
   CHECK_THAT(refused(state() + state()), Contains("the state comes twice"));
   CHECK_THAT(refused(state() + item("b") + item("a")), Contains("the items are out of order"));
   CHECK_THAT(refused(state() + item("a") + item("a")), Contains("the items are out of order"));
+  CHECK_THAT(refused(state() + item(std::string(Item::max_key_bytes + 1, 'k'))),
+             Contains("longer than one can be"));
   CHECK_THAT(refused(state() + session("s", 1) + item("a")), Contains("behind a session"));
   CHECK_THAT(refused(state() + session("t", 1) + session("s", 2)), Contains("the sessions are out of order"));
   CHECK_THAT(refused(state() + session("s", 1) + session("s", 2)), Contains("the sessions are out of order"));

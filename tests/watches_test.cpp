@@ -37,16 +37,19 @@ class Stage {
  public:
   explicit Stage(WatchLimits limits = {}) : watches("n1", limits) {}
 
-  void put(std::uint64_t ts, std::string key, std::string value = "v") {
-    watches.record(ts, {{std::move(key), std::move(value)}}, out_);
+  void put(std::uint64_t ts, std::string_view key, std::string_view value = "v") {
+    watches.record(ts, {{Item::make(key, value, ts)}}, out_);
     applied_ = ts;
   }
-  void erase(std::uint64_t ts, std::string key) {
-    watches.record(ts, {{std::move(key), {}}}, out_);
+  void erase(std::uint64_t ts, std::string_view key) {
+    watches.record(ts, {{Item::make(key, "v", ts - 1), true}}, out_);
     applied_ = ts;
   }
-  void record(std::uint64_t ts, std::vector<WatchedChange> changes) {
-    watches.record(ts, std::move(changes), out_);
+  // Of keys and what they are now; without a value they are deleted.
+  void record(std::uint64_t ts, const std::vector<std::pair<std::string, std::optional<std::string>>>& changes) {
+    std::vector<WatchedChange> changed;
+    for (const auto& [key, value] : changes) changed.push_back({Item::make(key, value.value_or(""), ts), !value});
+    watches.record(ts, std::move(changed), out_);
     applied_ = ts;
   }
   void reset(std::uint64_t position) {
