@@ -65,8 +65,14 @@ Item::Ref ItemMap::remove(std::string_view key) {
 }
 
 void ItemMap::append(Item::Ref item) {
-  index_.insert(Entry{item.get()});
   set_.insert(set_.end(), Slot{std::move(item)});
+}
+
+// At once, for an index that grows on the way is made several times.
+void ItemMap::index_appended() {
+  assert(index_.empty());
+  index_.reserve(set_.size());
+  for (const Slot& slot : set_) index_.insert(Entry{slot.item.get()});
 }
 
 void ItemMap::erase(const_iterator first, const_iterator last) {

@@ -123,7 +123,9 @@ class ItemMap {
   // Both return the item that was there, if one was.
   Item::Ref put(Item::Ref item);
   Item::Ref remove(std::string_view key);
-  void append(Item::Ref item);  // its key is greater than all others
+  // For filling an empty map: each key is greater than those before, and none is found before all are indexed.
+  void append(Item::Ref item);
+  void index_appended();
 
   const_iterator begin() const { return const_iterator(set_.begin()); }
   const_iterator end() const { return const_iterator(set_.end()); }

@@ -95,6 +95,7 @@ Wrong Store::restore_record(snapshot::Session& session) {
 Wrong Store::restore_record(const snapshot::DeletionsFloor& floor) {
   if (!is_restored_ || has_deletions_) return "the beginning of the deletions is where none can be";
   has_deletions_ = true;
+  items_.index_appended();  // the last one has come
   deletions_.set_floor(floor.position);
   return std::nullopt;
 }
