@@ -81,6 +81,12 @@ message::Peer to_wire_message(PeerMessage message) {
       message.body);
 }
 
+const raft::AppendRequest* entries_in(const PeerMessage& message) {
+  const auto* raft_message = std::get_if<raft::Message>(&message.body);
+  const auto* request = raft_message ? std::get_if<raft::AppendRequest>(raft_message) : nullptr;
+  return request && !request->entries.empty() ? request : nullptr;
+}
+
 }  // namespace
 
 Peers::Peers(asio::io_context& loop, Engine& engine, std::optional<asio::ip::tcp::acceptor> acceptor,
@@ -358,8 +364,23 @@ void Peers::deliver(PeerMessage message) {
   }
   if (!connection || !connection->is_open()) return;  // lost, as on any network: the core knows what to do
   log_sent(message);
-  connection->send(to_wire_message(std::move(message)));
+  if (const raft::AppendRequest* request = entries_in(message)) {
+    connection->send_frame(replication_frame(*request));
+  } else {
+    connection->send(to_wire_message(std::move(message)));
+  }
   if (connection->unsent() > hopeless_unsent) connection->close();
+}
+
+const std::string& Peers::replication_frame(const raft::AppendRequest& request) {
+  if (request != replication_.request) {
+    replication_.request = request;
+    replication_.frame.clear();
+    const std::size_t start = begin_frame(replication_.frame);
+    message::encode(to_wire(raft::Message(request)), replication_.frame);
+    finish_frame(replication_.frame, start);
+  }
+  return replication_.frame;
 }
 
 void Peers::flush() {

@@ -50,6 +50,12 @@ class Peers : public PeerOutlet {
     std::string identity;
   };
 
+  // A REPLICATION as it goes to most of the peers: encoded once, and kept until the next one with other entries.
+  struct Replication {
+    raft::AppendRequest request;
+    std::string frame;
+  };
+
   asio::awaitable<void> keep_linked(Link& link);
   asio::awaitable<std::optional<std::vector<asio::ip::tcp::endpoint>>> look_up(Link& link);
   asio::awaitable<std::shared_ptr<Connection>> dial(Link& link);
@@ -64,6 +70,7 @@ class Peers : public PeerOutlet {
   bool take_frames(Connection& connection, const std::string& node, const std::string& identity, bool answers);
   void refuse(const std::shared_ptr<Connection>& connection, message::Code code, std::string text);
   void trouble(Link& link, const std::string& text);
+  const std::string& replication_frame(const raft::AppendRequest& request);
 
   asio::io_context& loop_;
   Engine& engine_;
@@ -71,6 +78,7 @@ class Peers : public PeerOutlet {
   std::map<std::string, Link> links_;
   std::map<std::string, Inbound> inbound_;
   std::size_t max_unnamed_;
+  Replication replication_;
   std::size_t unnamed_ = 0;  // inbound connections that have not said INIT yet
   bool closing_ = false;
   std::minstd_rand random_;

@@ -277,6 +277,40 @@ TEST_CASE("contract: a peer that is slow to acknowledge slows down nobody else")
   CHECK(leader.raft.progress_of(id(3))->in_flight.size() == 2);
 }
 
+TEST_CASE("contract: what comes in behind unanswered entries gathers until the peer answers or our disk takes it") {
+  Server leader = established_leader();
+  leader.slow_disk = true;
+  leader.propose();
+  for (const int peer : {2, 3}) CHECK(leader.take_one<AppendRequest>(peer).entries.size() == 1);
+  for (int i = 0; i < 3; ++i) leader.propose();
+  CHECK(leader.take<AppendRequest>(2).empty());
+  leader.receive(2, matched(1, 2));
+  CHECK(leader.take_one<AppendRequest>(2).entries.size() == 3);
+  CHECK(leader.take<AppendRequest>(3).empty());
+  leader.finish_write();
+  CHECK(leader.take_one<AppendRequest>(3).entries.size() == 3);
+}
+
+TEST_CASE("contract: a commit position goes with the entries that follow, or alone at once") {
+  Server leader = established_leader();
+  leader.propose();
+  leader.sent.clear();
+  leader.receive(2, matched(1, 2));
+  for (const int peer : {2, 3}) {
+    const AppendRequest news = leader.take_one<AppendRequest>(peer);
+    CHECK(news.commit == Index(2));
+    CHECK(news.entries.empty());
+  }
+  leader.slow_disk = true;
+  for (int i = 0; i < 2; ++i) leader.propose();  // the first goes at once, the second waits for its answer
+  CHECK(leader.take<AppendRequest>(3).size() == 1);
+  leader.receive(2, matched(1, 3));
+  leader.finish_write();
+  const AppendRequest both = leader.take_one<AppendRequest>(3);
+  CHECK(both.commit == Index(3));
+  CHECK(both.entries.size() == 1);
+}
+
 TEST_CASE("contract: a run is a function of its inputs") {
   const auto run = [] {
     Network network(3, 42);

@@ -214,12 +214,12 @@ void Raft::follow(Term term, NodeId leader) {
 
 Output Raft::take_output() {
   Output output;
+  take_write(output);
   if (auto* leader = std::get_if<Leader>(&role_)) {
     start_read_round(*leader);
     continue_transfer(*leader);
     feed_peers(*leader);
   }
-  take_write(output);
   take_messages(output);
   forget_some();
   if (!lacks_state_) {

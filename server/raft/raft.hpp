@@ -199,6 +199,7 @@ class Raft {
   void advance_commit();
   void feed_peers(Leader& leader);
   void feed(Leader& leader, const NodeId& peer, Progress& progress);
+  Index due(const Progress& progress) const;
   bool has_window(const Progress& progress) const;
   void send_append(Leader& leader, const NodeId& peer, Progress& progress, std::vector<Entry> entries);
   void start_read_round(Leader& leader);

@@ -173,8 +173,8 @@ void Raft::feed(Leader& leader, const NodeId& peer, Progress& progress) {
       sent = true;
     }
   } else if (progress.mode == Progress::Mode::replicate) {
-    while (progress.next <= log_.last_index() && has_window(progress)) {
-      auto entries = log_.slice(progress.next, log_.last_index(), config_.limits.max_append_bytes);
+    while (progress.next <= due(progress) && has_window(progress)) {
+      auto entries = log_.slice(progress.next, due(progress), config_.limits.max_append_bytes);
       Progress::Sent message{entries.back().index, 0};
       for (const Entry& entry : entries) message.bytes += entry.bytes();
       send_append(leader, peer, progress, std::move(entries));
@@ -182,12 +182,20 @@ void Raft::feed(Leader& leader, const NodeId& peer, Progress& progress) {
       sent = true;
     }
   }
-  // A new commit position, a reads' question and a heartbeat go out at once, alone if need be.
-  const bool news = progress.mode == Progress::Mode::replicate && progress.commit_sent < commit_;
+  // A reads' question and a heartbeat go out at once, alone if need be; and so does a new commit position, but for
+  // entries that go in a moment and take it along.
+  const bool news = progress.mode == Progress::Mode::replicate && progress.commit_sent < commit_ &&
+                    progress.next > log_.last_index();
   if (!sent && (news || progress.heartbeat_due || progress.round_sent < leader.round)) {
     send_append(leader, peer, progress, {});
   }
   progress.heartbeat_due = false;
+}
+
+// The last entry that should go to a peer now. While it has not answered for what it has got, what comes in gathers
+// until our own disk takes it as well: a batch costs everyone much the same, however few entries are in it.
+Index Raft::due(const Progress& progress) const {
+  return progress.in_flight.empty() ? log_.last_index() : handed_;
 }
 
 bool Raft::has_window(const Progress& progress) const {

@@ -54,6 +54,7 @@ struct Entry {
   Payload command;  // its bytes mean nothing to the core; null for the no-op at the start of a term
 
   std::size_t bytes() const { return command.size(); }
+  bool operator==(const Entry&) const = default;
 };
 
 // A place in the log, as the two sides of a comparison name it.
@@ -104,6 +105,7 @@ struct AppendRequest {
   std::vector<Entry> entries;
   Index commit;
   std::uint64_t round = 0;
+  bool operator==(const AppendRequest&) const = default;
 };
 
 struct AppendReply {

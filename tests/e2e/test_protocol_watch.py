@@ -178,6 +178,9 @@ class Watches(ProtocolCase):
         self.assert_refused([("CANCEL", members) for members in ({}, *({"watch": id} for id in (-1, "7", None, 1.5)))])
         self.assert_refused([("EVENT", {"key": "a"}), ("WATCH_OK", {}), ("CANCEL_OK", {"watch": 1})])
         self.assert_refused([("WATCH", {"key": "k" * 4097}), ("WATCH", {"prefix": "k" * 4097})], "TOO_LARGE")
+        self.put("a", "1")
+        for node in self.servers:  # one that has applied this knows which cluster it is of
+            self.assert_message(node.ask("GET", key="a", ts=self.ts), "GET_OK")
         mismatch = {"cluster": str(uuid.uuid4())}
         self.assert_refused([("WATCH", {"key": "a", **mismatch}), ("LIST", mismatch), ("TXN", mismatch)],
                             "CLUSTER_MISMATCH")
