@@ -297,6 +297,7 @@ class Replica {
   bool has_room_for(const WriteBody& body) const;
   void enqueue(Origin origin, WriteBody body, std::uint64_t deadline);
   void route_writes();
+  bool enough_queued() const;
   void propose_queued();
   void forward_queued(const raft::NodeId& leader);
   void settle_writes(const raft::Entry& entry, const command::Command* command, const Outcome* outcome);
