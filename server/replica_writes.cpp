@@ -195,9 +195,9 @@ void Replica::route_writes() {
   if (const auto leader = reachable_leader()) forward_queued(*leader);
 }
 
-// A round of all servers' disks costs about the same however many writes are in it. So writes gather until they are as
-// many as those under way: few clients still get their answers at once, and many share a round instead of splitting
-// into small ones that follow each other closely.
+// A round of all servers' disks costs about the same however many writes are in it. So writes gather until they are
+// as many as those under way: few clients still get their answers at once, and many share a round instead of
+// splitting into small ones that follow each other closely.
 bool Replica::enough_queued() const {
   return queued_.size() >= raft_.log().last_index() - raft_.commit();
 }
