@@ -19,11 +19,14 @@ T run(asio::io_context& io, asio::awaitable<T> work) {
   asio::co_spawn(io, std::move(work), [&](std::exception_ptr error, T value) {
     failed = error;
     result.emplace(std::move(value));
+    io.stop();
   });
+  // Not run_one() again and again: Asio keeps what handlers need for the next ones only within a run().
   while (!result) {
-    if (io.stopped()) io.restart();
-    if (io.run_one() == 0 && !result) throw std::logic_error("a coroutine waits for nothing");
+    io.restart();
+    if (io.run() == 0 && !result) throw std::logic_error("a coroutine waits for nothing");
   }
+  io.restart();
   if (failed) std::rethrow_exception(failed);
   return std::move(*result);
 }

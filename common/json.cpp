@@ -11,7 +11,7 @@ void ViewStream::put_changed(char c) {
 
 void append_string(std::string& out, std::string_view text) {
   const StringNeeds needs = needs_of(text);
-  StringSink sink(out);
+  TextSink sink;
   Writer writer(sink);
   if (needs.not_ascii && !is_valid_utf8(text)) {
     const std::string escaped = escape_control(text, text.size());
@@ -19,6 +19,7 @@ void append_string(std::string& out, std::string_view text) {
   } else {
     writer.string(text, needs);
   }
+  out.append(sink.text());
 }
 
 }  // namespace kv::json

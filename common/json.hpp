@@ -1,16 +1,20 @@
 // The one place that includes RapidJSON, so that its switches are the same everywhere. Private to common/.
 //
 // Besides: streams and a Writer for which a string with nothing to escape, as nearly all are, is one piece of
-// memory: the reader hands it out where it stands, and the writer copies it at once.
+// memory: the reader hands it out where it stands, and the Writer copies it at once.
 #pragma once
 
+#include <algorithm>
 #include <bit>
+#include <charconv>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <memory>
 #include <stdexcept>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "common/json_text.hpp"
 
@@ -99,38 +103,118 @@ class ViewStream {
   std::string unescaped_;
 };
 
-// RapidJSON's output stream concept on a std::string: appends.
-class StringSink {
+// RapidJSON's output stream concept: text that is put together byte by byte. A std::string would look at its
+// capacity and write its terminating zero for each.
+class TextSink {
  public:
   using Ch = char;
-  explicit StringSink(std::string& out) : out_(&out) {}
-  void Put(char c) { out_->push_back(c); }
+  void Put(char c) {
+    if (at_ == end_) grow(1);
+    *at_++ = c;
+  }
   void Flush() {}
-  void append(std::string_view text) { out_->append(text); }
+  void put_quoted(std::string_view text) {
+    if (static_cast<std::size_t>(end_ - at_) < text.size() + 2) grow(text.size() + 2);
+    *at_++ = '"';
+    at_ = std::copy(text.begin(), text.end(), at_);
+    *at_++ = '"';
+  }
+  void put_number(std::uint64_t number) {
+    constexpr std::size_t most_digits = 20;
+    if (static_cast<std::size_t>(end_ - at_) < most_digits) grow(most_digits);
+    at_ = std::to_chars(at_, end_, number).ptr;
+  }
+
+  std::string_view text() const { return {bytes_.get(), static_cast<std::size_t>(at_ - bytes_.get())}; }
+  // Begins anew. Of what a long text took no more is kept than many short ones need.
+  void clear() {
+    if (static_cast<std::size_t>(end_ - bytes_.get()) > kept_bytes) {
+      bytes_.reset();
+      end_ = nullptr;
+    }
+    at_ = bytes_.get();
+  }
 
  private:
-  std::string* out_;
+  static constexpr std::size_t least_bytes = 512;
+  static constexpr std::size_t kept_bytes = 64 << 10;
+
+  void grow(std::size_t more) {
+    const std::string_view so_far = text();
+    const std::size_t size = std::max(least_bytes, 2 * (so_far.size() + more));
+    auto bytes = std::make_unique_for_overwrite<char[]>(size);
+    at_ = std::copy(so_far.begin(), so_far.end(), bytes.get());
+    end_ = bytes.get() + size;
+    bytes_ = std::move(bytes);
+  }
+
+  std::unique_ptr<char[]> bytes_;
+  char* at_ = nullptr;
+  char* end_ = nullptr;
 };
 
-// All strings given to it must be valid UTF-8.
-class Writer : public rapidjson::Writer<StringSink> {
+// Puts the commas and colons between what it is given, which must be in an order that makes JSON: it does not look
+// (RapidJSON's Writer does, with a stack of levels, and that costs more than the writing). Strings are valid UTF-8.
+class Writer {
  public:
-  using rapidjson::Writer<StringSink>::Writer;
+  explicit Writer(TextSink& sink) : sink_(sink) {}
 
+  void start_object() { open('{'); }
+  void end_object() { close('}'); }
+  void start_array() { open('['); }
+  void end_array() { close(']'); }
+
+  // A member's; it needs no escapes.
+  void name(std::string_view text) {
+    separate();
+    sink_.put_quoted(text);
+    sink_.Put(':');
+    follows_ = false;
+  }
   // `text` is known to need no escapes.
   void plain_string(std::string_view text) {
-    Prefix(rapidjson::kStringType);
-    os_->Put('"');
-    os_->append(text);
-    os_->Put('"');
+    separate();
+    sink_.put_quoted(text);
   }
   void string(std::string_view text, const StringNeeds& needs) {
     if (needs.escape_bytes == 0) {
       plain_string(text);
     } else {
-      String(text.data(), static_cast<rapidjson::SizeType>(text.size()));
+      escaped_string(text);
     }
   }
+  void escaped_string(std::string_view text) {
+    separate();
+    rapidjson::Writer<TextSink>(sink_).String(text.data(), static_cast<rapidjson::SizeType>(text.size()));
+  }
+  void number(std::uint64_t number) {
+    separate();
+    sink_.put_number(number);
+  }
+  void boolean(bool yes) { word(yes ? "true" : "false"); }
+  void null() { word("null"); }
+
+ private:
+  void separate() {
+    if (follows_) sink_.Put(',');
+    follows_ = true;
+  }
+  void open(char bracket) {
+    separate();
+    sink_.Put(bracket);
+    follows_ = false;
+  }
+  void close(char bracket) {
+    sink_.Put(bracket);
+    follows_ = true;
+  }
+  void word(std::string_view text) {
+    separate();
+    for (const char c : text) sink_.Put(c);
+  }
+
+  TextSink& sink_;
+  bool follows_ = false;  // whether what comes next stands behind something in its object or array
 };
 
 // Appends `text` as a JSON string, quotes included. Whatever is not valid UTF-8 shows as escape_control has it.

@@ -34,14 +34,26 @@ StringNeeds needs_of(std::string_view text) {
       needs.not_ascii |= byte >= 0x80;
     }
   };
-  std::size_t i = 0;
-  std::uint64_t word;
-  for (; i + sizeof word <= text.size(); i += sizeof word) {
-    std::memcpy(&word, text.data() + i, sizeof word);
-    if (special_bytes(word) != 0) look_at(text.substr(i, sizeof word));
-    needs.not_ascii |= (word & high_bits) != 0;
+  if (text.size() < sizeof(std::uint64_t)) {
+    look_at(text);
+    return needs;
   }
-  look_at(text.substr(i));
+  // Nearly always nothing is found, and all is said: the last word may overlap the one before.
+  const auto word_at = [text](std::size_t i) {
+    std::uint64_t word;
+    std::memcpy(&word, text.data() + i, sizeof word);
+    return word;
+  };
+  const std::size_t last = text.size() - sizeof(std::uint64_t);
+  std::uint64_t any = word_at(last);
+  std::uint64_t special = special_bytes(any);
+  for (std::size_t i = 0; i < last; i += sizeof(std::uint64_t)) {
+    const std::uint64_t word = word_at(i);
+    any |= word;
+    special |= special_bytes(word);
+  }
+  needs.not_ascii = (any & high_bits) != 0;
+  if (special != 0) look_at(text);
   return needs;
 }
 

@@ -9,11 +9,11 @@
 namespace kv::message {
 namespace {
 
-// Text is validated beforehand, in one go, which is much faster than RapidJSON's validation. Recursion would
-// overflow the stack, and RapidJSON's own numbers lose what does not fit (1e400, 2^64).
-constexpr unsigned parse_flags =
-    rapidjson::kParseIterativeFlag | rapidjson::kParseNumbersAsStringsFlag | rapidjson::kParseInsituFlag;
-// Below the depth that is allowed the decoder only counts, in search of an "id"; here it gives up.
+// Text is validated beforehand, in one go, which is much faster than RapidJSON's validation. RapidJSON's own
+// numbers lose what does not fit (1e400, 2^64).
+constexpr unsigned parse_flags = rapidjson::kParseNumbersAsStringsFlag | rapidjson::kParseInsituFlag;
+// Below the depth that is allowed the decoder only counts, in search of an "id"; here it gives up. RapidJSON's
+// parser, which goes down the stack with each level (its iterative one is slower), goes no deeper.
 constexpr std::size_t hopeless_depth = 1000;
 
 // Marks in Level::seen, far above the members' own bits.
@@ -28,12 +28,16 @@ constexpr std::string_view byte_order_mark = "\xef\xbb\xbf";
 
 // The type of a message that begins with it; else nullopt. Takes nothing that a parser would not.
 std::optional<std::string_view> leading_type(std::string_view frame) {
+  static constexpr std::string_view usual = R"({"type":")";
   std::size_t i = 0;
-  const auto skip_blanks = [&] { i = std::min(frame.find_first_not_of(" \t\r\n", i), frame.size()); };
-  for (const std::string_view token : {"{", "\"type\"", ":", "\""}) {
-    skip_blanks();
-    if (!frame.substr(i).starts_with(token)) return std::nullopt;
-    i += token.size();
+  if (frame.starts_with(usual)) {
+    i = usual.size();
+  } else {
+    for (const std::string_view token : {"{", "\"type\"", ":", "\""}) {
+      i = std::min(frame.find_first_not_of(" \t\r\n", i), frame.size());
+      if (!frame.substr(i).starts_with(token)) return std::nullopt;
+      i += token.size();
+    }
   }
   const std::size_t begin = i;
   while (i < frame.size() && ((frame[i] >= 'A' && frame[i] <= 'Z') || frame[i] == '_')) ++i;
@@ -219,8 +223,7 @@ void Decoder::check_object(const Level& level) {
   if (failed()) return;
   if (level.kind == Level::choice) fault(in_quotes(level.owner) + " must begin with its \"type\"");
   if (level.kind == Level::object) {
-    const std::string element = level.is_element ? "an element of " + in_quotes(level.owner) : std::string();
-    Checker checker(level.seen, level.is_element ? std::string_view(element) : level.owner);
+    Checker checker(level.seen, level.owner, level.is_element);
     level.filled.description->check(level.filled.message, checker);
     if (!checker.fault().empty()) fault(checker.fault());
   }

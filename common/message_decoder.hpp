@@ -20,7 +20,7 @@
 
 namespace kv::message {
 
-// An object or array that is open. Left uninitialised until it is opened: there are 32 of them.
+// An object or array that is open.
 struct Level {
   enum Kind : std::uint8_t {
     ignored,  // object or array, in which nothing is of interest
@@ -99,7 +99,10 @@ class Decoder : public rapidjson::BaseReaderHandler<rapidjson::UTF8<>, Decoder> 
   bool stop_at_type_ = false;
 
   std::size_t depth_ = 0;  // open objects and arrays; may be more than levels_
-  std::array<Level, max_json_depth> levels_;
+  // Not initialised before one is opened: there are 32.
+  union {
+    std::array<Level, max_json_depth> levels_;
+  };
   Slot slot_;                         // for the next value
   std::vector<std::uint64_t> names_;  // hashes of the unknown members' names, of all open objects
 

@@ -17,15 +17,15 @@ class Encoder {
 
   // The object of a message: its type, its id if it has one, and its members.
   void message(std::string_view type, const std::optional<std::uint64_t>& id, const auto& described) {
-    writer_.StartObject();
+    writer_.start_object();
     required("type", type);
     if (id) required("id", *id);
     describe(*this, described);
-    writer_.EndObject();
+    writer_.end_object();
   }
 
   void required(std::string_view name, const auto& field, Rule rule = Rule::none) {
-    writer_.plain_string(name);
+    writer_.name(name);
     put(field, rule);
   }
   void standard(std::string_view name, const auto& field, Rule rule = Rule::none) { required(name, field, rule); }
@@ -40,17 +40,17 @@ class Encoder {
   void value(const std::string& bytes) {
     const json::ValueForm form = json::form_of_value(bytes);
     if (form.is_text) {
-      writer_.plain_string("value");
+      writer_.name("value");
       writer_.string(bytes, form.needs);
     } else {
-      writer_.plain_string("value_base64");
+      writer_.name("value_base64");
       writer_.plain_string(base64_encode(bytes));
     }
   }
   void value(const std::optional<std::string>& bytes) {
     if (bytes) return value(*bytes);
-    writer_.plain_string("value");
-    writer_.Null();
+    writer_.name("value");
+    writer_.null();
   }
   void value_if_any(const std::optional<std::string>& bytes) {
     if (bytes) value(*bytes);
@@ -63,8 +63,8 @@ class Encoder {
   }
 
  private:
-  void put(std::uint64_t number, Rule) { writer_.Uint64(number); }
-  void put(bool yes, Rule) { writer_.Bool(yes); }
+  void put(std::uint64_t number, Rule) { writer_.number(number); }
+  void put(bool yes, Rule) { writer_.boolean(yes); }
   void put(Code code, Rule) { writer_.plain_string(name_of(code)); }
   void put(Consistency consistency, Rule) { writer_.plain_string(name_of(consistency)); }
   void put(Operation operation, Rule) { writer_.plain_string(name_of(operation)); }
@@ -86,13 +86,13 @@ class Encoder {
 
   template <class T>
   void put(const std::vector<T>& elements, Rule) {
-    writer_.StartArray();
+    writer_.start_array();
     for (const T& element : elements) {
-      writer_.StartObject();
+      writer_.start_object();
       describe(*this, element);
-      writer_.EndObject();
+      writer_.end_object();
     }
-    writer_.EndArray();
+    writer_.end_array();
   }
 
   template <class... T>
@@ -104,11 +104,11 @@ class Encoder {
 };
 
 void encode_message(std::string_view type, std::optional<std::uint64_t> id, const auto& message, std::string& out) {
-  // Kept for its stack of levels, which it would allocate anew for each message.
-  thread_local json::Writer writer;
-  json::StringSink sink(out);
-  writer.Reset(sink);
+  thread_local json::TextSink sink;  // kept for its memory
+  sink.clear();
+  json::Writer writer(sink);
   Encoder(writer).message(type, id, message);
+  out.append(sink.text());
 }
 
 constexpr std::string_view event_begin = R"({"type":"EVENT",)";

@@ -167,8 +167,9 @@ class Matcher {
 // Says what is missing in an object of which the members in `seen`, a set of Matcher's bits, were there.
 class Checker {
  public:
-  // `owner` begins the text: what the object is.
-  Checker(std::uint64_t seen, std::string_view owner) : seen_(seen), owner_(owner) {}
+  // `owner` is the name of the object's type, or of the list of which it is an element.
+  Checker(std::uint64_t seen, std::string_view owner, bool is_element)
+      : seen_(seen), owner_(owner), is_element_(is_element) {}
 
   const std::string& fault() const { return fault_; }  // empty: none
 
@@ -201,14 +202,17 @@ class Checker {
   bool value_is_seen() {
     const bool as_text = next_is_seen();
     const bool as_base64 = next_is_seen();
-    if (as_text && as_base64) add(std::string(owner_) + " has both \"value\" and \"value_base64\"");
+    if (as_text && as_base64) add(object() + " has both \"value\" and \"value_base64\"");
     return as_text || as_base64;
   }
   bool next_is_seen() { return (seen_ >> next_bit_++ & 1) != 0; }
   void missing(std::string_view name) {
     if (skipping_) return;
     const std::string_view why = in_group_ ? " has a part of a session's members, but lacks \"" : " needs \"";
-    add(std::string(owner_).append(why).append(name) + '"');
+    add(object().append(why).append(name) + '"');
+  }
+  std::string object() const {
+    return is_element_ ? "an element of \"" + std::string(owner_) + '"' : std::string(owner_);
   }
   void add(std::string text) {
     if (fault_.empty()) fault_ = std::move(text);
@@ -216,6 +220,7 @@ class Checker {
 
   std::uint64_t seen_;
   std::string_view owner_;
+  bool is_element_;
   std::string fault_;
   int next_bit_ = 0;
   bool in_group_ = false;

@@ -24,7 +24,7 @@ namespace kv {
 class PeerOutlet {
  public:
   virtual ~PeerOutlet() = default;
-  virtual void deliver(PeerMessage message) = 0;
+  virtual void deliver(PeerMessage&& message) = 0;
   virtual void flush() = 0;
 };
 
@@ -32,7 +32,7 @@ class PeerOutlet {
 class ClientOutlet {
  public:
   virtual ~ClientOutlet() = default;
-  virtual void deliver(ClientAnswer answer) = 0;
+  virtual void deliver(ClientAnswer&& answer) = 0;
   virtual void flush() = 0;
 };
 

@@ -228,8 +228,8 @@ class Server {
     }
     spdlog::info("ready: {} {}, clients on {}, data in {}", config_.name, version, listen_text_, config_.data_dir);
     sd_notify(0, "READY=1");
-    while (!finished_ && loop_.run_one() > 0) {
-    }
+    loop_.run();
+    loop_.restart();
     loop_.run_for(drain_time);
     spdlog::info("stopped");
     return 0;
@@ -327,6 +327,7 @@ class Server {
     signals_.cancel();
     stopper_.cancel();
     finished_ = true;
+    loop_.stop();
   }
 
   ServerConfig config_;

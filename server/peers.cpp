@@ -352,7 +352,7 @@ bool Peers::take_frames(Connection& connection, const std::string& node, const s
   return false;
 }
 
-void Peers::deliver(PeerMessage message) {
+void Peers::deliver(PeerMessage&& message) {
   const std::string& node = message.peer.name;
   std::shared_ptr<Connection> connection;
   if (is_answer(message)) {

@@ -32,7 +32,7 @@ class Peers : public PeerOutlet {
         std::map<std::string, Address> addresses, std::size_t max_unnamed);
 
   void start();
-  void deliver(PeerMessage message) override;
+  void deliver(PeerMessage&& message) override;
   void flush() override;
   void close_all();
 

@@ -312,7 +312,9 @@ Effects Replica::take_effects() {
   watches_.turn(effects_.answers);
   keep_saving();
   pending_answer_bytes_ = 0;
-  return std::exchange(effects_, {});
+  Effects effects = std::exchange(effects_, {});
+  effects_.answers.reserve(effects.answers.size());  // as many are likely to come next
+  return effects;
 }
 
 void Replica::absorb(raft::Output output) {
@@ -408,8 +410,11 @@ void Replica::apply(const raft::Entry& entry) {
   applied_term_ = entry.term;
 }
 
-void Replica::answer(ClientId client, std::uint64_t id, decltype(message::Answer::body) body) {
-  effects_.answers.push_back({client, {id, std::move(body)}});
+void Replica::answer(ClientId client, std::uint64_t id, decltype(message::Answer::body)&& body) {
+  ClientAnswer& answer = effects_.answers.emplace_back();
+  answer.client = client;
+  answer.answer.id = id;
+  answer.answer.body = std::move(body);
 }
 
 void Replica::refuse(ClientId client, std::uint64_t id, message::Code code, std::string text) {

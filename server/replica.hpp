@@ -268,7 +268,7 @@ class Replica {
   };
 
   // replica.cpp
-  void answer(ClientId client, std::uint64_t id, decltype(message::Answer::body) body);
+  void answer(ClientId client, std::uint64_t id, decltype(message::Answer::body)&& body);
   void refuse(ClientId client, std::uint64_t id, message::Code code, std::string text);
   void notice(Notice::Level level, std::string text);
   void absorb(raft::Output output);
@@ -343,9 +343,9 @@ class Replica {
 
   // replica_reads.cpp
   template <class Asked>
-  void read(ClientId client, message::Request& request, Asked asked);
-  void read_session(ParkedRead read, std::uint64_t ts);
-  void answer_read(ParkedRead read);
+  void read(ClientId client, message::Request& request, Asked&& asked);
+  void read_session(ParkedRead&& read, std::uint64_t ts);
+  void answer_read(ParkedRead&& read);
   void answer_get(const ParkedRead& read, const message::Get& get);
   void answer_list(const ParkedRead& read, const message::List& list);
   void tell_of_wait(ParkedRead& read, std::uint64_t ts);

@@ -20,7 +20,7 @@ constexpr std::size_t max_list_bytes = (4 << 20) - 1024;
 }  // namespace
 
 template <class Asked>
-void Replica::read(ClientId client, message::Request& request, Asked asked) {
+void Replica::read(ClientId client, message::Request& request, Asked&& asked) {
   const message::Consistency consistency = asked.consistency;
   const std::uint64_t ts = asked.ts;
   ParkedRead read{client, request.id, std::move(asked), deadline_of(request.timeout_ms)};
@@ -40,10 +40,10 @@ void Replica::read(ClientId client, message::Request& request, Asked asked) {
   unplaced_.emplace(next_number_++, UnplacedRead{std::move(read), deadline});
 }
 
-template void Replica::read(ClientId client, message::Request& request, message::Get asked);
-template void Replica::read(ClientId client, message::Request& request, message::List asked);
+template void Replica::read(ClientId client, message::Request& request, message::Get&& asked);
+template void Replica::read(ClientId client, message::Request& request, message::List&& asked);
 
-void Replica::read_session(ParkedRead read, std::uint64_t ts) {
+void Replica::read_session(ParkedRead&& read, std::uint64_t ts) {
   if (ts <= applied_.value) {
     answer_read(std::move(read));
     return;
@@ -68,7 +68,7 @@ void Replica::tell_of_wait(ParkedRead& read, std::uint64_t ts) {
          message::WaitForResponse{get ? get->key : std::string(), ts, applied_.value, config_.self.node});
 }
 
-void Replica::answer_read(ParkedRead read) {
+void Replica::answer_read(ParkedRead&& read) {
   if (const auto* list = std::get_if<message::List>(&read.asked)) {
     answer_list(read, *list);
   } else if (const message::Get& get = *read.get(); get.newer_than && !is_newer(get)) {

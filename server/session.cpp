@@ -181,7 +181,7 @@ void Sessions::mark_dirty(Session& session) {
   dirty_.push_back(found->second);
 }
 
-void Sessions::deliver(ClientAnswer answer) {
+void Sessions::deliver(ClientAnswer&& answer) {
   const auto found = sessions_.find(answer.client);
   if (found == sessions_.end()) return;  // gone meanwhile
   Session& session = *found->second;

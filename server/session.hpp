@@ -39,7 +39,7 @@ class Sessions : public ClientOutlet {
   Sessions(asio::io_context& loop, Engine& engine, asio::ip::tcp::acceptor acceptor, SessionLimits limits);
 
   void start();
-  void deliver(ClientAnswer answer) override;
+  void deliver(ClientAnswer&& answer) override;
   void flush() override;
   std::size_t connections() const { return sessions_.size() + lingering_.size(); }
 

@@ -176,8 +176,8 @@ class Server final : public PeerOutlet, public ClientOutlet {
   std::uint64_t snapshot() const { return engine_->replica().status().snapshot; }
   bool leads() const { return engine_->replica().raft().leads() && engine_->replica().applied() > 0; }
 
-  void deliver(PeerMessage) override {}
-  void deliver(ClientAnswer answer) override { answers_[*answer.answer.id] = std::move(answer.answer.body); }
+  void deliver(PeerMessage&&) override {}
+  void deliver(ClientAnswer&& answer) override { answers_[*answer.answer.id] = std::move(answer.answer.body); }
   void flush() override {}
 
   SharedDirectory disk;

@@ -203,66 +203,67 @@ Event parse_line(std::string text) {
 void write_answer(json::Writer& writer, const Event& event) {
   const Operation& operation = event.operation;
   if (event.type == EventType::fail && operation.conflict) {
-    writer.Key("conflict");
-    writer.Uint64(*operation.conflict);
+    writer.name("conflict");
+    writer.number(*operation.conflict);
   }
   if (event.type != EventType::ok) return;
-  writer.Key("ts");
-  writer.Uint64(operation.ts);
+  writer.name("ts");
+  writer.number(operation.ts);
   if (operation.function == Function::del) {
-    writer.Key("found");
-    writer.Bool(operation.found);
+    writer.name("found");
+    writer.boolean(operation.found);
   }
   if (operation.function != Function::get) return;
-  writer.Key("read");
+  writer.name("read");
   if (operation.read) {
-    writer.String(*operation.read);
+    writer.escaped_string(*operation.read);
   } else {
-    writer.Null();
+    writer.null();
   }
-  writer.Key("applied");
-  writer.Uint64(operation.applied);
+  writer.name("applied");
+  writer.number(operation.applied);
 }
 
 void write_asked(json::Writer& writer, const Operation& operation) {
   const auto text = [&](const char* name, std::string_view value) {
-    writer.Key(name);
-    writer.String(value.data(), static_cast<rapidjson::SizeType>(value.size()));
+    writer.name(name);
+    writer.escaped_string(value);
   };
   text("f", to_string(operation.function));
   text("key", operation.key);
   if (operation.function == Function::put) text("value", operation.value);
   if (operation.if_ts) {
-    writer.Key("if_ts");
-    writer.Uint64(*operation.if_ts);
+    writer.name("if_ts");
+    writer.number(*operation.if_ts);
   }
   if (operation.function != Function::get) return;
   text("consistency", to_string(operation.consistency));
-  writer.Key("asked_ts");
-  writer.Uint64(operation.asked_ts);
+  writer.name("asked_ts");
+  writer.number(operation.asked_ts);
 }
 
 void write_event(std::string& out, const Event& event) {
-  json::StringSink sink(out);
+  json::TextSink sink;
   json::Writer writer(sink);
   const auto number = [&](const char* name, std::uint64_t value) {
-    writer.Key(name);
-    writer.Uint64(value);
+    writer.name(name);
+    writer.number(value);
   };
-  writer.StartObject();
+  writer.start_object();
   number("index", event.index);
   number("time", event.time);
   number("process", event.process);
-  writer.Key("session");
-  writer.String(event.operation.session);
+  writer.name("session");
+  writer.escaped_string(event.operation.session);
   number("op", event.op);
-  writer.Key("node");
-  writer.String(event.operation.node);
-  writer.Key("type");
-  writer.String(std::string(to_string(event.type)));
+  writer.name("node");
+  writer.escaped_string(event.operation.node);
+  writer.name("type");
+  writer.escaped_string(std::string(to_string(event.type)));
   write_asked(writer, event.operation);
   write_answer(writer, event);
-  writer.EndObject();
+  writer.end_object();
+  out.append(sink.text());
   out += '\n';
 }
 

@@ -282,6 +282,7 @@ class Node:
         self.flags = list(flags)
         self.process = None
         self.environment = {}
+        self.under = []  # a program and its options that runs it, such as valgrind
         self.open_files = None  # how many it may have; None: as this process
 
     def command(self):
@@ -293,8 +294,9 @@ class Node:
     def start(self):
         assert not self.is_running(), f"{self.name} runs already"
         with open(self.log, "ab") as log:
-            self.process = subprocess.Popen([*DIE_WITH_ME, *self.command()], stdin=subprocess.DEVNULL, stdout=log,
-                                            stderr=log, cwd=self.folder, env=clean_environment(self.environment),
+            self.process = subprocess.Popen([*DIE_WITH_ME, *self.under, *self.command()], stdin=subprocess.DEVNULL,
+                                            stdout=log, stderr=log, cwd=self.folder,
+                                            env=clean_environment(self.environment),
                                             preexec_fn=self.open_files and self.limit_open_files)
         return self
 
