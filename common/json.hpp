@@ -38,7 +38,7 @@ namespace kv::json {
 
 // RapidJSON's input stream concept for in-situ parsing, but of text that is only read. RapidJSON takes each
 // character of a string with Take() and gives it back, unescaped, with Put(). As long as what comes back is what
-// was taken, nothing needs to be copied, and Put() skips to the next character that may be special.
+// was taken, nothing needs to be copied, and PutBegin() and Put() skip to the next character that may be special.
 //
 // So a handler must not use the pointers that RapidJSON gives it; it asks string() and number().
 class ViewStream {
@@ -61,7 +61,9 @@ class ViewStream {
   char Take() { return *at_++; }
   std::size_t Tell() const { return static_cast<std::size_t>(at_ - begin_); }
   char* PutBegin() {
-    string_ = string_end_ = at_;
+    string_ = at_;
+    if (at_ != begin_ && at_[-1] == '"') skip_plain();  // else a number has been read
+    string_end_ = at_;
     changed_ = false;
     return nullptr;
   }
