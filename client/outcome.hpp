@@ -12,7 +12,7 @@
 
 namespace kv::client {
 
-// kvctl's exit statuses (docs/cli.md).
+// kvctl's exit statuses, as its manual page has them.
 enum class Exit : int {
   done = 0,
   negative = 1,         // no such key, conflict

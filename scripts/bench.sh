@@ -15,6 +15,6 @@ cd "$(dirname "$self")/.."
 case " $* " in *' -h '* | *' --help '*) sed -n '2,12s/^# //p' "$self"; exit 0 ;; esac
 scripts/install-deps.sh
 [[ -d build/release ]] || cmake --preset release >/dev/null
-cmake --build build/release --target kvd kvctl kvfloor --parallel "$(nproc)" >/dev/null
+cmake --build build/release --target kvd kvctl kvfloor kvquorum --parallel "$(nproc)" >/dev/null
 ulimit -n "$(ulimit -Hn)"
 exec python3 tests/load/bench.py build/release "$@"

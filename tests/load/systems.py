@@ -84,6 +84,25 @@ class Kvd:
         return Figures(told["per_second"], told["series"][0]["p50"], told["series"][0]["p99"], series)
 
 
+class Barest:
+    """Three processes that sync what they are sent on a majority and do nothing else: tests/load/kvquorum.cpp."""
+
+    name = "the barest server with kvd's promise"
+
+    def __init__(self, build, folder):
+        self.program, self.folder = build / "tests/load/kvquorum", folder / "barest"
+
+    def start(self):
+        self.folder.mkdir()
+        return self
+
+    def end(self):
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def run(self, work, seconds):
+        return Figures(json.loads(output_of([self.program, self.folder, work.connections, work.pipeline, seconds]))["per_second"])
+
+
 class Redis:
     """One node, or three: replicas copy asynchronously; each syncs its log before it answers (or goes on)."""
 
