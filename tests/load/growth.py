@@ -68,10 +68,18 @@ def measure(options, folder):
                     rate = system.run(work, options.seconds).rate
                     rates.setdefault((axis, value, work.what), []).append(rate)
                     print(f"round {number + 1}: {axis} {value:,}, {work.what.upper()}: {rate:,.0f}/s", file=sys.stderr)
+                    write(options.table, rates)  # so that a run that is cut off leaves what it has
     finally:
         for system in systems.values():
             system.end()
-    return rates
+
+
+def write(table, rates):
+    with open(table, "w", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["what grows", "value", "request", "median a second", "lowest", "highest"])
+        for (axis, value, what), seen in rates.items():
+            writer.writerow([axis, value, what, *(f"{rate:.0f}" for rate in (median(seen), min(seen), max(seen)))])
 
 
 def plot(table, svg):
@@ -95,14 +103,9 @@ def main():
     if not options.only_plot:
         folder = pathlib.Path(tempfile.mkdtemp(prefix="kvd-growth-"))
         try:
-            rates = measure(options, folder)
+            measure(options, folder)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
-        with open(options.table, "w", newline="") as file:
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(["what grows", "value", "request", "median a second", "lowest", "highest"])
-            for (axis, value, what), seen in rates.items():
-                writer.writerow([axis, value, what, *(f"{rate:.0f}" for rate in (median(seen), min(seen), max(seen)))])
     plot(options.table, options.svg)
 
 
