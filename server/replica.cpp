@@ -313,7 +313,8 @@ Effects Replica::take_effects() {
   keep_saving();
   pending_answer_bytes_ = 0;
   Effects effects = std::exchange(effects_, {});
-  effects_.answers.reserve(effects.answers.size());  // as many are likely to come next
+  // As many are likely to come next; but room for what a thousand watchers get is not worth having each turn.
+  effects_.answers.reserve(std::min<std::size_t>(effects.answers.size(), 64));
   return effects;
 }
 
