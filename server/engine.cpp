@@ -20,6 +20,7 @@ Engine::Engine(asio::io_context& loop, std::unique_ptr<Replica> replica, std::un
       replica_(std::move(replica)),
       wal_(std::move(wal)),
       snapshots_(std::move(snapshots)),
+      direct_(std::in_place, loop),
       ticker_(loop),
       told_room_(wal_->has_spare()) {
   note_room(told_room_);
@@ -93,13 +94,61 @@ void Engine::flush() {
 }
 
 void Engine::start_write(std::shared_ptr<const raft::Write> write) {
-  asio::post(disk_, [this, write = std::move(write)] { append(write, false); });
+  if (start_direct_write(write)) return;
+  on_disk_thread([this, write = std::move(write)] { append(write, false); });
+}
+
+bool Engine::start_direct_write(const std::shared_ptr<const raft::Write>& write) {
+  if (disk_jobs_.load(std::memory_order_acquire) != 0) return false;
+  const std::optional<Wal::Batch> batch = wal_->prepare(*write);
+  if (!batch) return false;
+  const std::optional<int> file = batch->file.direct();
+  return file && direct_->start(*file, batch->offset, batch->pieces,
+                                [this, write](DirectWriter::Outcome outcome, int error) {
+                                  if (!stopped_) end_direct_write(write, outcome, error);
+                                });
+}
+
+void Engine::end_direct_write(const std::shared_ptr<const raft::Write>& write, DirectWriter::Outcome outcome,
+                              int error) {
+  if (outcome == DirectWriter::Outcome::refused) return on_disk_thread([this, write] { append(write, false); });
+  try {
+    if (outcome == DirectWriter::Outcome::failed) wal_->fail(error);
+    wal_->wrote(*write);
+  } catch (const std::exception& failure) {
+    return fail(failure.what());
+  }
+  if (!wal_->is_tidy()) on_disk_thread([this] { tidy(); });
+  on_written(write->id);
+}
+
+// A job that leads to another one asks for it before it ends, so that the count does not fall to zero in between.
+void Engine::on_disk_thread(std::function<void()> job) {
+  disk_jobs_.fetch_add(1, std::memory_order_relaxed);
+  asio::post(disk_, [this, job = std::move(job)] {
+    job();
+    disk_jobs_.fetch_sub(1, std::memory_order_release);
+  });
+}
+
+void Engine::tidy() {
+  try {
+    wal_->tidy();
+    tell_remains();
+    look_for_spare();
+  } catch (const std::exception& error) {
+    tell_failure(error.what());
+  }
+}
+
+void Engine::tell_remains() {
+  if (auto remains = wal_->take_remains()) asio::post(snapshot_disk_, [gone = std::move(remains)] {});
 }
 
 void Engine::append(const std::shared_ptr<const raft::Write>& write, bool again) {
   try {
     wal_->append(*write, [this, id = write->id] { asio::post(loop_, [this, id] { on_written(id); }); });
-    if (auto remains = wal_->take_remains()) asio::post(snapshot_disk_, [gone = std::move(remains)] {});
+    tell_remains();
     look_for_spare();
   } catch (const WalFull&) {
     // Not an error: nothing was written, and it is tried again until there is room.
@@ -130,7 +179,11 @@ void Engine::try_spare() {
 
 // Of what was dropped some may still be on its way back to the disk. The disk is full if it is when that is done.
 void Engine::after_remains(std::function<void()> next) {
-  asio::post(snapshot_disk_, [this, next = std::move(next)] { asio::post(disk_, next); });
+  disk_jobs_.fetch_add(1, std::memory_order_relaxed);
+  asio::post(snapshot_disk_, [this, next = std::move(next)] {
+    on_disk_thread(next);
+    disk_jobs_.fetch_sub(1, std::memory_order_release);
+  });
 }
 
 void Engine::on_written(std::uint64_t write_id) {
@@ -175,7 +228,7 @@ void Engine::look_for_room() {
     start_write(std::exchange(waiting_write_, nullptr));
     return;
   }
-  asio::post(disk_, [this] { try_spare(); });
+  if (!direct_->is_busy()) on_disk_thread([this] { try_spare(); });  // else it is looked for behind that write
 }
 
 void Engine::note_room(bool has_room) {
@@ -199,6 +252,7 @@ void Engine::fail(const std::string& text) {
 void Engine::shut_down() {
   stopped_ = true;
   ticker_.cancel();
+  direct_.reset();
   disk_.join();
   snapshot_disk_.join();
 }

@@ -1,19 +1,24 @@
-// Drives the replica: one event loop, one disk thread, whole batches between them.
+// Drives the replica: one event loop, whole batches to the disk and back.
 //
 // Inputs go straight to replica(), followed by poke(); once a turn of the loop, after all that was ready, the
 // engine takes the effects, starts the disk write and hands messages and answers to the two outlets, which
-// gather them and write once. The engine owns the replica, the log and the disk thread; the outlets (Peers,
-// Sessions) outlive its last turn. Everything runs on the loop's thread but the log's appends, and what is done
-// with snapshots' files, which has a thread of its own, so that the log does not wait for it.
+// gather them and write once. The engine owns the replica, the log and the threads for the disk; the outlets
+// (Peers, Sessions) outlive its last turn. The loop waits for no disk. What goes to the end of the log's segment is
+// a write that the kernel makes on its own (direct_writer.hpp). All else of the log is the disk thread's: what is
+// refused there, new segments, zeros ahead, what is dropped. The log belongs to the loop while that thread has
+// nothing to do. What is done with snapshots' files has a thread of its own, so that the log does not wait for it.
 #pragma once
 
 #include <asio/io_context.hpp>
 #include <asio/steady_timer.hpp>
 #include <asio/thread_pool.hpp>
+#include <atomic>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 
+#include "server/direct_writer.hpp"
 #include "server/replica.hpp"
 #include "server/snapshots.hpp"
 #include "server/wal.hpp"
@@ -57,7 +62,13 @@ class Engine {
  private:
   void tick();
   void start_write(std::shared_ptr<const raft::Write> write);
+  bool start_direct_write(const std::shared_ptr<const raft::Write>& write);
+  void end_direct_write(const std::shared_ptr<const raft::Write>& write, DirectWriter::Outcome outcome, int error);
+  // From any thread.
+  void on_disk_thread(std::function<void()> job);
   // The disk thread's.
+  void tidy();
+  void tell_remains();
   void append(const std::shared_ptr<const raft::Write>& write, bool again);
   void look_for_spare();
   void try_spare();
@@ -73,8 +84,10 @@ class Engine {
 
   asio::io_context& loop_;
   std::unique_ptr<Replica> replica_;
-  std::unique_ptr<Wal> wal_;
+  std::unique_ptr<Wal> wal_;  // the loop's while there are no disk_jobs_; else the disk thread's
+  std::atomic<int> disk_jobs_ = 0;
   std::unique_ptr<Snapshots> snapshots_;
+  std::optional<DirectWriter> direct_;
   PeerOutlet* peers_ = nullptr;
   ClientOutlet* clients_ = nullptr;
   std::function<void(const std::string&)> on_fatal_;

@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <optional>
 #include <system_error>
 #include <utility>
 
@@ -16,6 +17,7 @@ namespace {
 
 constexpr const char* lock_name = "LOCK";
 constexpr std::size_t zeros_bytes = 1 << 20;
+constexpr std::uint64_t page_bytes = 64 << 10;  // the largest that Linux has, or a multiple of it
 constexpr off_t given_back_at_once = 1 << 20;
 
 // The data is a database's: nobody but its user has any business with it.
@@ -111,9 +113,35 @@ class PosixFile final : public File {
     if (::fdatasync(handle_.fd()) < 0) fail("sync", path_);
   }
 
+  // A write past pages that are there would have to wait for them, so there should be none: those that were read or
+  // written before go now, and write_durably() leaves none.
+  std::optional<int> direct() override {
+    if (!asked_for_direct_) {
+      asked_for_direct_ = true;
+      const std::string same_file = "/proc/self/fd/" + std::to_string(handle_.fd());
+      direct_.emplace(uninterrupted([&] { return ::open(same_file.c_str(), O_WRONLY | O_DIRECT | O_CLOEXEC); }));
+      if (direct_->fd() < 0) direct_.reset();
+      if (direct_) forget_pages(0);
+    }
+    if (!direct_) return std::nullopt;
+    return direct_->fd();
+  }
+
+  void write_durably(std::uint64_t offset, std::string_view bytes) override {
+    File::write_durably(offset, bytes);
+    if (direct_) forget_pages(offset / page_bytes * page_bytes);
+  }
+
  private:
+  // All from the offset on, also those that others have read. Where it does not succeed nothing is lost but time.
+  void forget_pages(std::uint64_t offset) {
+    ::posix_fadvise(handle_.fd(), static_cast<off_t>(offset), 0, POSIX_FADV_DONTNEED);
+  }
+
   Handle handle_;
   std::string path_;
+  bool asked_for_direct_ = false;
+  std::optional<Handle> direct_;
 };
 
 // Of a file without a name, which goes when its last handle is closed, also if this process does not live to do so.

@@ -38,8 +38,15 @@ void write_zeros(File& file, std::uint64_t offset, std::uint64_t bytes) {
   }
 }
 
-std::uint64_t whole_sectors(std::uint64_t bytes) {
-  return (bytes + sector_bytes - 1) / sector_bytes * sector_bytes;
+// What disks write at once: of what is smaller most have to read the rest and write it again, and could lose that
+// with their power.
+constexpr std::uint64_t block_bytes = 4096;
+
+std::uint64_t up_to_multiple(std::uint64_t bytes, std::uint64_t of) {
+  return (bytes + of - 1) / of * of;
+}
+std::uint64_t down_to_multiple(std::uint64_t bytes, std::uint64_t of) {
+  return bytes / of * of;
 }
 
 }  // namespace
@@ -58,8 +65,17 @@ struct Wal::Segment {
   std::unique_ptr<File> file;
   std::uint64_t end = sector_bytes;     // of its batches
   std::uint64_t zeroed = sector_bytes;  // up to here the file system has written zeros, and not just promised them
+  std::string last_block;               // of what is before `end`, what is in the same block as that
 
   std::uint64_t room() const { return bytes - end; }
+  std::uint64_t block() const { return down_to_multiple(end, block_bytes); }
+  // Moves the end behind the next ones.
+  void add(std::string_view more) {
+    const std::uint64_t old_block = block();
+    end += more.size();
+    if (block() != old_block) last_block.clear();
+    last_block.append(more.substr(more.size() - std::min<std::uint64_t>(more.size(), end - block())));
+  }
 };
 
 // One reading of all segments, in order, which fills a Wal that is being opened.
@@ -183,6 +199,7 @@ class Wal::Recovery {
       apply(std::move(batch), offset);
     }
     segment.end = segment.zeroed = reader.offset();
+    segment.last_block = contents_.substr(segment.block(), segment.end - segment.block());
   }
 
   void note_torn_end(std::uint64_t offset, std::uint64_t bytes) {
@@ -265,9 +282,10 @@ class Wal::Recovery {
 
 Wal::Wal(Directory& directory, WalOptions options, const std::string& new_identity, Recovered& recovered)
     : directory_(directory), options_(options) {
-  options_.segment_bytes = whole_sectors(std::max<std::uint64_t>(options_.segment_bytes, 2 * sector_bytes));
-  options_.zeros_ahead_bytes =
-      whole_sectors(std::clamp<std::uint64_t>(options_.zeros_ahead_bytes, sector_bytes, slice_bytes));
+  options_.segment_bytes =
+      up_to_multiple(std::max<std::uint64_t>(options_.segment_bytes, 2 * sector_bytes), sector_bytes);
+  options_.zeros_ahead_bytes = up_to_multiple(
+      std::clamp<std::uint64_t>(options_.zeros_ahead_bytes, sector_bytes, slice_bytes), sector_bytes);
   recovered = Recovered{};
   std::vector<std::string> names;
   for (std::string& name : directory_.list()) {
@@ -314,6 +332,7 @@ std::unique_ptr<Wal::Segment> Wal::try_to_create_segment(std::uint64_t number, s
   segment->number = number;
   segment->bytes = bytes;
   segment->salt = wal::salt_of(beginning);
+  segment->last_block = beginning;
   segment->zeroed = std::min(bytes, options_.zeros_ahead_bytes);
   beginning.resize(segment->zeroed);
 
@@ -371,24 +390,29 @@ void Wal::rotate(std::uint64_t batch_bytes) {
     current_ = std::move(spare_);
   } else {
     // In place of the spare, if there is one that is too small: it has the same name.
-    current_ = create_segment(current_->number + 1, std::max(next_segment_bytes(), sector_bytes + batch_bytes));
+    const std::uint64_t least_bytes = up_to_multiple(sector_bytes + batch_bytes, block_bytes);
+    current_ = create_segment(current_->number + 1, std::max(next_segment_bytes(), least_bytes));
     spare_.reset();
   }
   spans_.push_back({current_->number, current_->bytes, {}});
 }
 
+bool Wal::has_zeros_ahead() const {
+  const std::uint64_t zeroed = std::max(current_->zeroed, current_->end);
+  return zeroed == current_->bytes || zeroed - current_->end >= options_.zeros_ahead_bytes / 2;
+}
+
 // A block that is allocated but was never written costs the file system a commit of its journal when it is,
-// in the same fdatasync as the batch (measured: docs/formats.md). So zeros are written ahead of the
-// batches, and the sync of the next batch takes them along. What they replace reads as zeros already: whether
-// they reach the disk matters to nothing but speed.
+// in the same sync as the batch (measured: docs/formats.md). So zeros are written ahead of the batches. What they
+// replace reads as zeros already: that they are durable matters to nothing but speed.
 void Wal::write_zeros_ahead() {
+  if (has_zeros_ahead()) return;
   Segment& segment = *current_;
   segment.zeroed = std::max(segment.zeroed, segment.end);
   const std::uint64_t ahead = options_.zeros_ahead_bytes;
-  if (segment.zeroed == segment.bytes || segment.zeroed - segment.end >= ahead / 2) return;
   const std::uint64_t bytes = std::min(ahead - segment.zeroed % ahead, segment.bytes - segment.zeroed);
   try {
-    segment.file->write_at(segment.zeroed, zeros(bytes));
+    segment.file->write_durably(segment.zeroed, zeros(bytes));
     segment.zeroed += bytes;
   } catch (const FileError& error) {
     if (!error.no_space()) throw;  // where the file system copies on write, and is full
@@ -431,29 +455,57 @@ void Wal::note(raft::Index entry) {
   last_ = spans_.back().last = entry;
 }
 
-void Wal::write_batch(const raft::Write& write) {
-  const raft::Index last = write.entries.empty() ? last_ : write.entries.back().index;
-  const raft::Index commit = std::max(commit_, std::min(write.commit, last));
-  wal::encode_batch(next_batch_, commit, write, current_->salt, buffer_);
-  current_->file->write_at(current_->end, buffer_);
-  current_->file->sync();
-  current_->end += buffer_.size();
+raft::Index Wal::last_after(const raft::Write& write) const {
+  if (!write.entries.empty()) return write.entries.back().index;
+  return write.snapshot && write.snapshot->resets_log ? write.snapshot->position.index : last_;
+}
+
+raft::Index Wal::commit_after(const raft::Write& write) const {
+  return std::max(commit_, std::min(write.commit, last_after(write)));
+}
+
+// Into buffer_, for the end of the current segment.
+void Wal::lay_out(const raft::Write& write) {
+  const bool first = current_->end == sector_bytes;
+  wal::encode_batch(next_batch_, commit_after(write), first ? with_preface(write) : write, current_->salt, buffer_);
+}
+
+std::optional<Wal::Batch> Wal::prepare(const raft::Write& write) {
+  check_usable();
+  check_order(write);
+  const bool first = current_->end == sector_bytes;
+  if (wal::batch_bytes(first ? with_preface(write) : write) > current_->room()) return std::nullopt;
+  lay_out(write);
+  const std::uint64_t end = current_->end + buffer_.size();
+  const std::uint64_t end_of_block = std::min(up_to_multiple(end, block_bytes), current_->bytes);
+  return Batch{*current_->file, current_->block(), {current_->last_block, buffer_, zeros(end_of_block - end)}};
+}
+
+void Wal::wrote(const raft::Write& write) {
+  current_->add(buffer_);
   ++next_batch_;
-  commit_ = commit;
+  commit_ = commit_after(write);
+  droppable_ = std::max(droppable_, write.droppable);
   if (write.hard_state) hard_state_ = *write.hard_state;
   if (write.snapshot) {
+    note(*write.snapshot);
     snapshot_ = write.snapshot;
     snapshot_->resets_log = false;
   }
+  for (const raft::Entry& entry : write.entries) note(entry.index);
   if (buffer_.capacity() > kept_buffer_bytes) buffer_ = std::string();
+}
+
+void Wal::fail(int error) {
+  failed_ = true;
+  throw FileError("write", directory_.path() + '/' + segment_name(current_->number), error);
 }
 
 void Wal::append(const raft::Write& write, const std::function<void()>& on_durable) {
   check_usable();
   check_order(write);
   failed_ = true;  // until this has gone well
-  bool first = current_->end == sector_bytes;
-  if (const std::uint64_t bytes = wal::batch_bytes(write); bytes > current_->room()) {
+  if (wal::batch_bytes(write) > current_->room()) {
     try {
       rotate(wal::batch_bytes(with_preface(write)));
     } catch (const FileError& error) {
@@ -461,14 +513,22 @@ void Wal::append(const raft::Write& write, const std::function<void()>& on_durab
       failed_ = false;
       throw WalFull(error.what());
     }
-    first = true;
   }
-  if (write.snapshot) note(*write.snapshot);
-  write_batch(first ? with_preface(write) : write);
-  for (const raft::Entry& entry : write.entries) note(entry.index);
+  lay_out(write);
+  current_->file->write_durably(current_->end, buffer_);
+  wrote(write);
   if (on_durable) on_durable();
+  failed_ = false;
+  tidy();
+}
 
-  droppable_ = std::max(droppable_, write.droppable);
+bool Wal::is_tidy() const {
+  return has_spare() && has_zeros_ahead() && !can_drop_oldest();
+}
+
+void Wal::tidy() {
+  check_usable();
+  failed_ = true;  // until this has gone well
   drop_oldest();
   write_zeros_ahead();
   make_spare();
@@ -479,11 +539,15 @@ std::unique_ptr<Remains> Wal::take_remains() {
   return std::move(remains_);
 }
 
+bool Wal::can_drop_oldest() const {
+  // Without a mark nothing would say that there was something before.
+  return snapshot_ && spans_.size() >= 2 && spans_.front().last <= droppable_;
+}
+
 // One at a time, in their order, and each durably: of the names that are left after a crash none is missing in
 // between.
 void Wal::drop_oldest() {
-  // Without a mark nothing would say that there was something before.
-  if (!snapshot_ || spans_.size() < 2 || spans_.front().last > droppable_) return;
+  if (!can_drop_oldest()) return;
   remains_ = directory_.remove_gently(segment_name(spans_.front().number));
   directory_.sync();
   spans_.pop_front();

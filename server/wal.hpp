@@ -1,10 +1,11 @@
 // The write-ahead log: what Raft must not forget, in segment files of one Directory (format: docs/formats.md).
 //
-// One call of append() is one batch: one write, one checksum, one fdatasync. A Wal owns its open segment and
-// the spare one; it belongs to one thread at a time (the disk thread, once recovery is over). Any FileError
-// out of append() is final: the object must not be used again.
+// One call of append() is one batch: one write, one checksum, one fdatasync. Or the caller has the batch's bytes
+// written by other means, which must do as much: prepare(), wrote(). A Wal owns its open segment and the spare one;
+// it belongs to one thread at a time. Any FileError is final: the object must not be used again.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <deque>
 #include <functional>
@@ -12,6 +13,7 @@
 #include <optional>
 #include <stdexcept>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "server/file.hpp"
@@ -91,9 +93,29 @@ class Wal {
   // Returns when the batch is durable. Its entries must follow each other and what the log holds, or replace
   // what is not committed; a commit position beyond the last entry is recorded as the last entry's. Throws
   // FileError, and std::logic_error if an earlier call has thrown; or WalFull, after which it can be tried again.
-  // What nobody needs to wait for comes after `on_durable`: it drops a segment, if the oldest holds nothing but
-  // what is at or before write.droppable or was replaced, and gets ready for the next batch.
+  // What nobody needs to wait for comes after `on_durable`: tidy().
   void append(const raft::Write& write, const std::function<void()>& on_durable = {});
+
+  // A batch and what is beside it in the same blocks of the disk (4 KiB): what is before it there is written again
+  // as it is, and so are the zeros behind it. The pieces follow each other from `offset` on. Valid until the next
+  // call.
+  struct Batch {
+    File& file;
+    std::uint64_t offset;
+    std::array<std::string_view, 3> pieces;
+  };
+  // Changes nothing yet: append() may be called instead. nullopt: it has to be, since a new segment is needed.
+  std::optional<Batch> prepare(const raft::Write& write);
+  // The batch that was prepared for this write is durable at its place.
+  void wrote(const raft::Write& write);
+  // It could not be written, for that errno: throws the FileError that append() would have.
+  [[noreturn]] void fail(int error);
+
+  // Drops a segment, if the oldest holds nothing but what is at or before the last write.droppable or was replaced,
+  // and gets ready for the next batch. Throws FileError.
+  void tidy();
+  bool is_tidy() const;
+
   // Of the segment that was dropped last; null: there is none. If it is not taken, it goes with the next one, or
   // when there is no room for a new segment. Whoever has taken it may try again when it has gone, before the disk
   // is called full.
@@ -122,12 +144,17 @@ class Wal {
   void make_spare();
   void rotate(std::uint64_t batch_bytes);
   raft::Write with_preface(const raft::Write& write) const;
-  void write_batch(const raft::Write& write);
+  void lay_out(const raft::Write& write);
+  // The log's last entry, and the commit position that is recorded, when this has been written.
+  raft::Index last_after(const raft::Write& write) const;
+  raft::Index commit_after(const raft::Write& write) const;
   // What of the log is left after them.
   void note(const raft::SnapshotMark& mark);
   void note(raft::Index entry);
+  bool can_drop_oldest() const;
   void drop_oldest();
   std::uint64_t next_segment_bytes() const;
+  bool has_zeros_ahead() const;
   void write_zeros_ahead();
   void check_usable() const;
   void check_order(const raft::Write& write) const;
@@ -145,7 +172,7 @@ class Wal {
   raft::Index droppable_;                       // what is at or before it is needed no more
   raft::Index commit_;                          // the highest recorded
   bool failed_ = false;
-  std::string buffer_;
+  std::string buffer_;  // the batch that is being written
   std::unique_ptr<Remains> remains_;
 };
 

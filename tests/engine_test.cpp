@@ -1,9 +1,14 @@
-// The engine's threads, on a disk that is in memory and whose rooms come back when the test lets them.
+// The engine's threads and the kernel's writes: on a disk that is in memory and whose rooms come back when the test
+// lets them, and on the real one.
 #include "server/engine.hpp"
 
+#include <sys/resource.h>
+
+#include <algorithm>
 #include <catch2/catch.hpp>
 #include <chrono>
 #include <condition_variable>
+#include <csignal>
 #include <functional>
 #include <map>
 #include <mutex>
@@ -11,6 +16,7 @@
 
 #include "server/recovery.hpp"
 #include "tests/memory_directory.hpp"
+#include "tests/temporary_folder.hpp"
 
 using namespace kv;
 
@@ -123,11 +129,11 @@ class SharedDirectory final : public Directory {
   std::size_t refusals_ = 0;
 };
 
-// A server alone, with one client, in segments that hold one entry of 900 bytes.
+// A server alone, with one client.
 class Server final : public PeerOutlet, public ClientOutlet {
  public:
-  Server() {
-    Recovered recovered = recover(disk, WalOptions{2048}, {}, std::string(36, 'i'));
+  Server(Directory& disk, std::uint64_t segment_bytes) {
+    Recovered recovered = recover(disk, WalOptions{segment_bytes}, {}, std::string(36, 'i'));
     ReplicaConfig config;
     config.self = {"n1", std::string(36, 'i'), "n1:7501", "n1:7401"};
     config.names = {"n1"};
@@ -137,20 +143,27 @@ class Server final : public PeerOutlet, public ClientOutlet {
     auto replica = std::make_unique<Replica>(std::move(config), std::move(recovered.replica));
     engine_ = std::make_unique<Engine>(loop_, std::move(replica), std::move(recovered.wal),
                                        std::move(recovered.snapshots));
-    engine_->connect(*this, *this, [](const std::string& text) { FAIL(text); });
+    engine_->connect(*this, *this, [this](const std::string& text) { failure = text; });
     engine_->start_ticking();
   }
-  ~Server() override {
-    disk.give_back(true);
-    engine_->shut_down();
-  }
+  ~Server() override { shut_down(); }
+  void shut_down() { engine_->shut_down(); }
 
   void run_until(const std::function<bool()>& condition) {
     const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(20);
     while (!condition()) {
       REQUIRE(std::chrono::steady_clock::now() < end);
+      REQUIRE(failure == "");
       loop_.run_one_for(std::chrono::milliseconds(10));
       was_full = was_full || engine_->replica().status().full;
+    }
+  }
+
+  void run_until_failure() {
+    const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+    while (failure.empty()) {
+      REQUIRE(std::chrono::steady_clock::now() < end);
+      loop_.run_one_for(std::chrono::milliseconds(10));
     }
   }
 
@@ -174,14 +187,15 @@ class Server final : public PeerOutlet, public ClientOutlet {
     }
   }
   std::uint64_t snapshot() const { return engine_->replica().status().snapshot; }
+  int keys() const { return static_cast<int>(engine_->replica().status().keys); }
   bool leads() const { return engine_->replica().raft().leads() && engine_->replica().applied() > 0; }
 
   void deliver(PeerMessage&&) override {}
   void deliver(ClientAnswer&& answer) override { answers_[*answer.answer.id] = std::move(answer.answer.body); }
   void flush() override {}
 
-  SharedDirectory disk;
   bool was_full = false;
+  std::string failure;  // that ended it
 
  private:
   asio::io_context loop_;
@@ -190,10 +204,19 @@ class Server final : public PeerOutlet, public ClientOutlet {
   std::uint64_t last_id_ = 0;
 };
 
+// On a disk whose segments hold one entry of 900 bytes.
+struct InMemory {
+  ~InMemory() { disk.give_back(true); }
+  SharedDirectory disk;
+  Server server{disk, 2048};
+};
+
 }  // namespace
 
 TEST_CASE("engine: a disk is not called full while room is on its way back to it", "[engine]") {
-  Server server;
+  InMemory in_memory;
+  SharedDirectory& disk = in_memory.disk;
+  Server& server = in_memory.server;
   server.run_until([&] { return server.leads(); });
   server.put_all(8);
   server.ask(message::Backup{});
@@ -201,7 +224,7 @@ TEST_CASE("engine: a disk is not called full while room is on its way back to it
   const std::uint64_t first = server.snapshot();
   server.put_all(1);
   // From the second snapshot on the log up to the first one goes; its room does not come back yet.
-  server.disk.give_back(false);
+  disk.give_back(false);
   server.ask(message::Backup{0, 0, 0});
   server.run_until([&] { return server.snapshot() > first; });
   // More writes than there are segments to be dropped, one with each.
@@ -209,19 +232,61 @@ TEST_CASE("engine: a disk is not called full while room is on its way back to it
     const std::uint64_t id = server.ask(message::Delete{"none", {}, {}});
     server.run_until([&] { return server.has(id); });
   }
-  REQUIRE(server.disk.removed_gently() >= 6);
-  server.disk.leave_no_room();
+  REQUIRE(disk.removed_gently() >= 6);
+  disk.leave_no_room();
 
   // One takes the spare, and there is no room for another; the next one has to wait for a segment.
   std::uint64_t last = 0;
-  while (server.disk.refusals() < 2) {
+  while (disk.refusals() < 2) {
     last = server.put("more");
-    server.run_until([&] { return server.has(last) || server.disk.refusals() >= 2; });
+    server.run_until([&] { return server.has(last) || disk.refusals() >= 2; });
   }
   CHECK_FALSE(server.has(last));
-  server.disk.give_back(true);
+  disk.give_back(true);
   server.run_until([&] { return server.has(last); });
   CHECK(server.has<message::PutOk>(last));
   server.put_all(2);
   CHECK_FALSE(server.was_full);
+}
+
+TEST_CASE("engine: what is answered is on the real disk, over many segments and restarts", "[engine]") {
+  TemporaryFolder folder;
+  int written = 0;
+  for (int restart = 0; restart < 3; ++restart) {
+    auto disk = open_directory(folder.path());
+    Server server(*disk, 64 << 10);
+    server.run_until([&] { return server.leads(); });
+    CHECK(server.keys() == std::min(written, 3));
+    server.put_all(200);
+    written += 200;
+  }
+  auto disk = open_directory(folder.path());
+  Wal::Recovered recovered;
+  const Wal wal(*disk, WalOptions{}, std::string(36, 'j'), recovered);
+  CHECK(recovered.commit.value >= 600);
+  CHECK(recovered.segments > 8);
+}
+
+TEST_CASE("engine: a disk error in a write that the kernel makes ends the server", "[engine]") {
+  TemporaryFolder folder;
+  auto disk = open_directory(folder.path());
+  if (!disk->create("probe")->direct()) {
+    WARN("no writes past the kernel\'s pages here");
+    return;
+  }
+  Server server(*disk, 64 << 10);
+  server.run_until([&] { return server.leads(); });
+  server.put_all(10);
+
+  rlimit before{};
+  REQUIRE(::getrlimit(RLIMIT_FSIZE, &before) == 0);
+  const auto handler = std::signal(SIGXFSZ, SIG_IGN);
+  const rlimit small{4096, before.rlim_max};
+  REQUIRE(::setrlimit(RLIMIT_FSIZE, &small) == 0);
+  const std::uint64_t id = server.put("k");
+  server.run_until_failure();
+  ::setrlimit(RLIMIT_FSIZE, &before);
+  std::signal(SIGXFSZ, handler);
+  CHECK(server.failure == "cannot write " + folder.path() + "/0000000000000001.wal: File too large");
+  CHECK_FALSE(server.has(id));
 }

@@ -13,26 +13,12 @@
 #include <functional>
 
 #include "server/lock_holder.hpp"
+#include "tests/temporary_folder.hpp"
 
 using namespace kv;
 using Catch::Matchers::Contains;
 
 namespace {
-
-// A folder that goes away with the test.
-class TemporaryFolder {
- public:
-  TemporaryFolder() {
-    std::string name = (std::filesystem::temp_directory_path() / "kv-file-XXXXXX").string();
-    REQUIRE(::mkdtemp(name.data()) != nullptr);
-    path_ = name;
-  }
-  ~TemporaryFolder() { std::filesystem::remove_all(path_); }
-  std::string path() const { return path_; }
-
- private:
-  std::string path_;
-};
 
 std::string read(File& file, std::uint64_t offset, std::size_t bytes) {
   std::string out(bytes, '?');

@@ -190,11 +190,12 @@ TEST_CASE("wal: values of every length and of zeros only, over many small segmen
 TEST_CASE("wal: a batch larger than a segment gets one of its own, in place of the spare") {
   MemoryDirectory directory;
   const std::string value(100'000, 'v');
-  const std::string expected = "term 0 vote  commit 0: 1/1 '" + value + "', 2/1 'b',";
+  const std::string next(5'000, 'b');
+  const std::string expected = "term 0 vote  commit 0: 1/1 '" + value + "', 2/1 '" + next + "',";
   {
     Log log(directory);
     log.wal->append(entries({entry(1, 1, value)}));
-    log.wal->append(entries({entry(1, 2, "b")}));
+    log.wal->append(entries({entry(1, 2, next)}));
   }
   CHECK((reopened(directory) == expected));
   CHECK(directory.list() == std::vector<std::string>{first_name, second_name, third_name, "0000000000000004.wal"});
@@ -230,6 +231,60 @@ TEST_CASE("wal: when append returns the batch is durable, in segments that are f
   CHECK(std::count(calls.begin(), calls.end(), "write " + first_name) == 27 + 3);  // batches, slices of zeros
   directory.crash(Kept::nothing);
   CHECK((reopened(directory, segment_bytes) == expected));
+}
+
+TEST_CASE("wal: a batch that others write is whole blocks, in which nothing else changes, and is recovered") {
+  constexpr std::uint64_t block = 4096;
+  const std::uint64_t segment_bytes = GENERATE(64 << 10, 10'240);  // whole blocks, and not
+  MemoryDirectory directory;
+  std::string expected = "term 0 vote  commit 0:";
+  std::uint64_t index = 0;
+  std::size_t prepared = 0;
+  for (int restart = 0; restart < 4; ++restart) {
+    Log log(directory, segment_bytes);
+    for (const std::size_t length : {1, 300, 3000, 3500, 3584, 4000, 9000, 400, 20'000, 1}) {
+      const std::string value(length, static_cast<char>('a' + index % 26));
+      const raft::Write write = entries({entry(1, ++index, value)});
+      expected += ' ' + std::to_string(index) + "/1 '" + value + "',";
+      const auto batch = log.wal->prepare(write);
+      if (!batch || index % 7 == 0) {  // what was prepared may still be appended
+        log.wal->append(write);
+        continue;
+      }
+      ++prepared;
+      std::string bytes;
+      for (const std::string_view piece : batch->pieces) bytes += piece;
+      CHECK(batch->offset % block == 0);
+      CHECK((bytes.size() % block == 0 || batch->offset + bytes.size() == batch->file.size()));
+      std::string before(bytes.size(), '?');
+      REQUIRE(batch->file.read_at(batch->offset, before) == before.size());
+      const std::size_t begin = batch->pieces[0].size();
+      const std::size_t end = begin + batch->pieces[1].size();
+      CHECK((before.substr(0, begin) == batch->pieces[0]));
+      CHECK((before.substr(begin, end - begin) == std::string(end - begin, '\0')));
+      CHECK((before.substr(end) == batch->pieces[2]));
+
+      batch->file.write_at(batch->offset, bytes);
+      batch->file.sync();
+      log.wal->wrote(write);
+      if (!log.wal->is_tidy()) log.wal->tidy();
+      CHECK(log.wal->is_tidy());
+    }
+    directory.crash(Kept::nothing);
+  }
+  CHECK(prepared >= 16);
+  CHECK((reopened(directory, segment_bytes) == expected));
+}
+
+TEST_CASE("wal: a failed write by others is told like one of the log's own, and is as final") {
+  MemoryDirectory directory;
+  Log log(directory);
+  const raft::Write write = entries({entry(1, 1, "a")});
+  REQUIRE(log.wal->prepare(write));
+  CHECK_THROWS_WITH(log.wal->fail(EIO), "cannot write memory/" + first_name + ": Input/output error");
+  CHECK_THROWS_AS(log.wal->append(write), std::logic_error);
+  CHECK_THROWS_AS(log.wal->prepare(write), std::logic_error);
+  CHECK_THROWS_AS(log.wal->tidy(), std::logic_error);
 }
 
 TEST_CASE("wal: zeros that find no room ahead are no error") {

@@ -30,7 +30,8 @@ CALM = ["--heartbeat-interval", "500ms", "--election-timeout", "10s"]
 # Of the record, and beside it a part of one operation's: of system calls there are few, and turns come as they come.
 TOLERANCE = {"instructions": (0.12, 0), "allocations": (0.10, 0.1), "system calls": (0.15, 0.3)}
 ALLOCATORS = ("malloc", "calloc", "realloc", "aligned_alloc", "posix_memalign", "operator new(")
-SYSTEM_CALLS_OF_DATA = "sendto,sendmsg,recvfrom,recvmsg,epoll_wait,epoll_ctl,write,writev,read,fdatasync,pwrite64"
+SYSTEM_CALLS_OF_DATA = ("sendto,sendmsg,recvfrom,recvmsg,epoll_wait,epoll_ctl,write,writev,read,fdatasync,pwrite64,"
+                        "io_submit,io_getevents")
 
 
 def is_released_build():

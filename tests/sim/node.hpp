@@ -96,6 +96,7 @@ class Node {
   void flush();
   void start_write(raft::Write write);
   void finish_write(std::uint64_t id);
+  void append(const raft::Write& write, const std::function<void()>& on_durable);
   void acknowledge(const raft::Write& write);
   void start_snapshot_task();
   void finish_snapshot_task();
