@@ -197,9 +197,10 @@ void Replica::route_writes() {
 
 // A round of all servers' disks costs about the same however many writes are in it. So writes gather until they are
 // as many as those under way: few clients still get their answers at once, and many share a round instead of
-// splitting into small ones that follow each other closely.
+// splitting into small ones that follow each other closely. If none is committed they still go to this server's
+// disk: whether that makes any progress is known only if there is something to write.
 bool Replica::enough_queued() const {
-  return queued_.size() >= raft_.log().last_index() - raft_.commit();
+  return queued_.size() >= raft_.log().last_index() - raft_.commit() || queued_ticks_ >= 2;
 }
 
 void Replica::propose_queued() {
@@ -226,6 +227,7 @@ void Replica::propose_queued() {
     taken.push_back(std::move(queued));
   }
   queued_.clear();
+  queued_ticks_ = 0;
   if (commands.empty()) return;
   const std::vector<raft::Payload> kept = commands;
   const std::optional<raft::Index> first = raft_.propose(std::move(commands));

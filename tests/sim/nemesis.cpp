@@ -243,6 +243,8 @@ void Nemesis::strike_network(Fault fault, Node& node) {
 // ---- Beside a healed majority
 
 void Nemesis::torment(Node& node) {
+  // By a clock that goes slow a leader that nobody can reach takes too long to see that: it need not be so quick.
+  node.set_tick(tick_ms * ms);
   node.disk().fill(
       false);  // a leader whose disk is full says NO_SPACE and stays: that is an answer, but not PUT_OK
   const std::uint64_t how = world_.random.below(7);

@@ -317,13 +317,16 @@ void Node::open_log() {
   run_replica(std::move(recovered));
 }
 
+bool Node::has_set_aside() {
+  const std::vector<std::string> names = disk_.list();
+  return std::any_of(names.begin(), names.end(),
+                     [](const std::string& name) { return name.ends_with(".damaged"); });
+}
+
 // A damaged snapshot is found, and something else takes its place.
 void Node::check_damage(const Recovered& recovered) {
   // A process before this one may have found it, and not lived to start.
-  const std::vector<std::string> names = disk_.list();
-  const bool set_aside =
-      std::any_of(names.begin(), names.end(), [](const std::string& name) { return name.ends_with(".damaged"); });
-  const bool found = !recovered.warnings.empty() || set_aside;
+  const bool found = !recovered.warnings.empty() || has_set_aside();
   world_.check(Rule::damage_found, must_be_damaged_ ? found : recovered.warnings.empty(), [&] {
     return must_be_damaged_ ? name_ + " starts, with a flipped bit on its disk"
                             : name_ + " finds damage where there is none: " + recovered.warnings.front();
@@ -333,7 +336,7 @@ void Node::check_damage(const Recovered& recovered) {
   world_.coverage.note(Fault::snapshot_damaged);
   disk_.undo_flips();
   must_be_damaged_ = false;
-  for (const std::string& name : names) {
+  for (const std::string& name : disk_.list()) {
     if (name.ends_with(".damaged")) disk_.remove(name);  // the next one is to be found as well
   }
 }
@@ -385,7 +388,7 @@ void Node::run_replica(Recovered recovered) {
 void Node::end(End how_noticed, const std::string& how) {
   world_.tell(name_, "ends: " + how);
   interrupt_disk(how_noticed == End::silence);
-  state_in_doubt_ = replica_->raft().lacks_state();
+  lacked_state_ = replica_->raft().lacks_state();
   replica_.reset();
   forget_files();
   inbox_.clear();
@@ -506,7 +509,8 @@ void Node::flip_a_bit(bool also_snapshots) {
 void Node::mend() {
   if (!must_be_damaged_) return;
   disk_.undo_flips();
-  must_be_damaged_ = damaged_ = state_in_doubt_ = false;
+  must_be_damaged_ = damaged_ = false;
+  state_in_doubt_ = has_set_aside();
   world_.tell(name_, "the flipped bit is mended");
 }
 

@@ -50,7 +50,9 @@ class Node {
   Replica& replica() { return *replica_; }
   const std::string& identity() const { return identity_; }
   // Its state is lost, or may be: whoever leads has to have it.
-  bool may_lack_state() const { return state_in_doubt_ || (is_up() && replica_->raft().lacks_state()); }
+  bool may_lack_state() const {
+    return is_up() ? replica_->raft().lacks_state() : lacked_state_ || state_in_doubt_;
+  }
   // Counts the processes: what was meant for one is not for the next.
   std::uint64_t process() const { return process_; }
 
@@ -90,6 +92,7 @@ class Node {
  private:
   void open_log();
   void forget_files();
+  bool has_set_aside();
   void check_damage(const Recovered& recovered);
   void run_replica(Recovered recovered);
   void tick();
@@ -131,8 +134,10 @@ class Node {
   bool calm_ = false;
   bool poked_ = false;
   bool must_be_damaged_ = false;
-  bool state_in_doubt_ = false;  // while it is down: it had lost its state, or a snapshot of it was damaged since
-  bool disk_in_order_ = false;   // nothing was interrupted since the last whole operation on the log
+  bool lacked_state_ = false;  // the process that ended last
+  bool state_in_doubt_ =
+      false;  // a snapshot was damaged since, or a process that did not live to start set one aside
+  bool disk_in_order_ = false;  // nothing was interrupted since the last whole operation on the log
   bool has_room_ = true;
   std::uint64_t ticks_without_room_ = 0;
   std::vector<Task> inbox_;  // while it is paused
