@@ -81,20 +81,8 @@ class ViewStream {
  private:
   void put_changed(char c);
 
-  // Eight bytes at a time, to the first that is a quote, a backslash or a control character.
-  void skip_plain() {
-    const char* at = at_;
-    std::uint64_t word;
-    for (; static_cast<std::size_t>(end_ - at) >= sizeof word; at += sizeof word) {
-      std::memcpy(&word, at, sizeof word);
-      if (const std::uint64_t special = special_bytes(word); special != 0) {
-        static_assert(std::endian::native == std::endian::little);
-        at += std::countr_zero(special) / 8;
-        break;
-      }
-    }
-    at_ = at;
-  }
+  // To the first character that is a quote, a backslash or a control character.
+  void skip_plain() { at_ = first_special(at_, end_); }
 
   const char* begin_;
   const char* at_;

@@ -2,8 +2,10 @@
 // state depends on it (a TXN whose answer would be too long for a frame is refused by all servers alike).
 #pragma once
 
+#include <bit>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <string_view>
 
 namespace kv::json {
@@ -16,6 +18,18 @@ constexpr std::uint64_t special_bytes(std::uint64_t word) {
   const auto below = [](std::uint64_t w, std::uint64_t limit) { return (w - limit * every_byte) & ~w; };
   return (below(word, 0x20) | below(word ^ ('"' * every_byte), 1) | below(word ^ ('\\' * every_byte), 1)) &
          high_bits;
+}
+
+// The first of these, or `end`: eight bytes at a time.
+inline const char* first_special(const char* at, const char* end) {
+  static_assert(std::endian::native == std::endian::little);
+  std::uint64_t word = 0;
+  for (; static_cast<std::size_t>(end - at) >= sizeof word; at += sizeof word) {
+    std::memcpy(&word, at, sizeof word);
+    if (const std::uint64_t special = special_bytes(word); special != 0) return at + std::countr_zero(special) / 8;
+  }
+  while (at != end && static_cast<unsigned char>(*at) >= 0x20 && *at != '"' && *at != '\\') ++at;
+  return at;
 }
 
 // What a string needs before it can stand in JSON.

@@ -1,9 +1,11 @@
-// The three decoders of message.hpp: which types may come, and what is said of others.
+// The three decoders of message.hpp: which types may come, and what is said of others. What is written as usual is
+// read as such; the Decoder reads all, and finds what is wrong.
 #include <initializer_list>
 
 #include "common/message.hpp"
 #include "common/message_decoder.hpp"
 #include "common/message_fields.hpp"
+#include "common/message_usual.hpp"
 #include "common/text.hpp"
 
 namespace kv::message {
@@ -39,9 +41,12 @@ void decode_into(Decoder& decoder, Message& message, auto& body, std::initialize
   decoder.find_id();
 }
 
-}  // namespace
+bool read_usual(std::string_view frame, std::size_t max_value, auto& message, auto& body,
+                std::optional<std::uint64_t>& id) {
+  return is_valid_utf8(frame) && UsualReader(frame, max_value).read(message, body, id);
+}
 
-std::variant<Request, Malformed> decode_request(std::string_view frame, DecodeLimits limits) {
+std::variant<Request, Malformed> decode_any_request(std::string_view frame, DecodeLimits limits) {
   static constexpr std::string_view answer = " is an answer: a client sends requests";
   static constexpr std::string_view peer = " is for the peer listener: this listener is for clients";
   Request request;
@@ -53,11 +58,16 @@ std::variant<Request, Malformed> decode_request(std::string_view frame, DecodeLi
   return request;
 }
 
-std::variant<Answer, Malformed> decode_answer(std::string_view frame) {
+// Who could not even be told which request is meant gets an ERROR without an id.
+bool may_lack_id(const Answer& answer) {
+  return std::holds_alternative<Error>(answer.body);
+}
+
+std::variant<Answer, Malformed> decode_any_answer(std::string_view frame) {
   Answer answer;
   Decoder decoder(frame, frame.size());
   decode_into(decoder, answer, answer.body, {});
-  if (!decoder.id() && !decoder.failed() && !std::holds_alternative<Error>(answer.body)) {
+  if (!decoder.id() && !decoder.failed() && !may_lack_id(answer)) {
     decoder.fault(std::string(type_of(answer)) + " needs \"id\"");
   }
   if (decoder.failed()) return decoder.malformed();
@@ -65,15 +75,44 @@ std::variant<Answer, Malformed> decode_answer(std::string_view frame) {
   return answer;
 }
 
-// Values have no limit here but the frame's: what one server takes from a client the others must take too,
-// whatever their own flags say.
-std::variant<Peer, Malformed> decode_peer(std::string_view frame) {
+std::variant<Peer, Malformed> decode_any_peer(std::string_view frame) {
   static constexpr std::string_view client = " is for the client listener: this listener is for servers";
   Peer peer;
   Decoder decoder(frame, frame.size());
   decode_into(decoder, peer, peer, {{has_type<RequestBody>, client}, {has_type<AnswerBody>, client}});
   if (decoder.failed()) return decoder.malformed();
   return peer;
+}
+
+}  // namespace
+
+std::variant<Request, Malformed> decode_request(std::string_view frame, DecodeLimits limits) {
+  std::variant<Request, Malformed> result;
+  auto& request = std::get<Request>(result);
+  std::optional<std::uint64_t> id;
+  if (read_usual(frame, limits.max_value, request, request.body, id) && id) {
+    request.id = *id;
+    return result;
+  }
+  return decode_any_request(frame, limits);
+}
+
+std::variant<Answer, Malformed> decode_answer(std::string_view frame) {
+  std::variant<Answer, Malformed> result;
+  auto& answer = std::get<Answer>(result);
+  const bool usual = read_usual(frame, frame.size(), answer, answer.body, answer.id);
+  if (usual && (answer.id || may_lack_id(answer))) return result;
+  return decode_any_answer(frame);
+}
+
+// Values have no limit here but the frame's: what one server takes from a client the others must take too,
+// whatever their own flags say.
+std::variant<Peer, Malformed> decode_peer(std::string_view frame) {
+  std::variant<Peer, Malformed> result;
+  auto& peer = std::get<Peer>(result);
+  std::optional<std::uint64_t> ignored;
+  if (read_usual(frame, frame.size(), peer, peer, ignored)) return result;
+  return decode_any_peer(frame);
 }
 
 }  // namespace kv::message

@@ -132,7 +132,6 @@ void Replica::tick() {
   // that it has not seen, one of which may hold the log that it lost.
   raft_.set_first_command(roster_.can_form() ? raft::Payload(command::encode(roster_.form())) : nullptr);
   raft_.tick();
-  if (!queued_.empty()) ++queued_ticks_;
   if (now_ >= next_deadline_) expire();
   look_at_room();
   feed_snapshots();

@@ -297,7 +297,6 @@ class Replica {
   bool has_room_for(const WriteBody& body) const;
   void enqueue(Origin origin, WriteBody body, std::uint64_t deadline);
   void route_writes();
-  bool enough_queued() const;
   void propose_queued();
   void forward_queued(const raft::NodeId& leader);
   void settle_writes(const raft::Entry& entry, const command::Command* command, const Outcome* outcome);
@@ -409,7 +408,6 @@ class Replica {
   std::size_t open_write_bytes_ = 0;  // before those that are counted in it
   std::size_t growth_ = 0;            // likewise
   std::deque<QueuedWrite> queued_;
-  std::uint32_t queued_ticks_ = 0;  // since writes were proposed last, while there were some
   std::map<std::pair<raft::Index, raft::Term>, ProposedWrite> proposed_;
   std::map<std::uint64_t, ForwardedWrite> forwarded_;  // by number
   // Who said, and of which term, that it does not lead: it never will again in that term.

@@ -183,7 +183,7 @@ std::optional<raft::NodeId> Replica::reachable_leader() const {
 void Replica::route_writes() {
   if (queued_.empty()) return;
   if (raft_.leads()) {
-    if (!raft_.transferring() && enough_queued()) propose_queued();
+    if (!raft_.transferring()) propose_queued();
     return;
   }
   // A peer's write is taken only by a leader: the peer finds the next one itself.
@@ -193,14 +193,6 @@ void Replica::route_writes() {
     return true;
   });
   if (const auto leader = reachable_leader()) forward_queued(*leader);
-}
-
-// A round of all servers' disks costs about the same however many writes are in it. So writes gather until they are
-// as many as those under way: few clients still get their answers at once, and many share a round instead of
-// splitting into small ones that follow each other closely. If none is committed they still go to this server's
-// disk: whether that makes any progress is known only if there is something to write.
-bool Replica::enough_queued() const {
-  return queued_.size() >= raft_.log().last_index() - raft_.commit() || queued_ticks_ >= 2;
 }
 
 void Replica::propose_queued() {
@@ -227,7 +219,6 @@ void Replica::propose_queued() {
     taken.push_back(std::move(queued));
   }
   queued_.clear();
-  queued_ticks_ = 0;
   if (commands.empty()) return;
   const std::vector<raft::Payload> kept = commands;
   const std::optional<raft::Index> first = raft_.propose(std::move(commands));
@@ -387,11 +378,9 @@ void Replica::expire_writes() {
     if (stays(queued.deadline)) return false;
     // A peer's own client has been answered by its own clock; a NO_LEADER would say that this server leads no more.
     if (std::holds_alternative<ForPeer>(queued.origin)) return true;
-    fail_write(queued.origin, message::Code::no_leader,
-               config_.self.node +
-                   (raft_.leads() ? " leads, but too few servers confirmed the writes before this one in time"
-                                  : " found no leader in time") +
-                   ": a majority of the servers must be up and see each other");
+    fail_write(
+        queued.origin, message::Code::no_leader,
+        config_.self.node + " found no leader in time: a majority of the servers must be up and see each other");
     return true;
   });
   const std::string unknown = "the write was not confirmed in time and may still be done: read the key to see";

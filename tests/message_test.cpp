@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "common/message_usual.hpp"
 #include "common/text.hpp"
 #include "tests/message_frames.hpp"
 
@@ -27,21 +28,45 @@ Message good(std::variant<Message, Malformed> decoded) {
   return std::get<Message>(std::move(decoded));
 }
 
-// `text` is what encode() writes, and it is read as the same again.
-void check_request(const std::string& text, const Request& request) {
+auto& body_of(Request& request) {
+  return request.body;
+}
+auto& body_of(Answer& answer) {
+  return answer.body;
+}
+auto& body_of(Peer& peer) {
+  return peer;
+}
+
+// Whether the text is read where it stands, without a parser.
+template <class Message>
+bool is_usual(std::string_view text) {
+  const Frame frame(text);
+  Message message;
+  std::optional<std::uint64_t> id;
+  return UsualReader(frame.body(), text.size()).read(message, body_of(message), id);
+}
+
+// `text` is what encode() writes, and it is read as the same again: also behind a space, with which it is not
+// usual.
+template <class Message, class Read>
+void check(const std::string& text, const Message& message, Read read) {
   INFO(text);
-  CHECK(json_of(request) == text);
-  CHECK(good(read_request(text)) == request);
+  CHECK(json_of(message) == text);
+  CHECK(good(read(text)) == message);
+  CHECK(good(read(' ' + text)) == message);
+  const bool left_to_the_parser = text.find('\\') != text.npos || text.find("\"value_base64\"") != text.npos;
+  CHECK(is_usual<Message>(text) != left_to_the_parser);
+  CHECK_FALSE(is_usual<Message>(' ' + text));
+}
+void check_request(const std::string& text, const Request& request) {
+  check(text, request, [](std::string_view json) { return read_request(json); });
 }
 void check_answer(const std::string& text, const Answer& answer) {
-  INFO(text);
-  CHECK(json_of(answer) == text);
-  CHECK(good(read_answer(text)) == answer);
+  check(text, answer, read_answer);
 }
 void check_peer(const std::string& text, const Peer& peer) {
-  INFO(text);
-  CHECK(json_of(peer) == text);
-  CHECK(good(read_peer(text)) == peer);
+  check(text, peer, read_peer);
 }
 
 template <class Body>
@@ -405,6 +430,73 @@ TEST_CASE("members may come in any order, with blanks between") {
   }
 }
 
+TEST_CASE("a text is usual only if its members are in order, whole, within their limits and nothing else") {
+  const std::string uuid_text = std::string("\"") + uuid + '"';
+  const std::string longest_key(max_key_bytes, 'k');
+  for (const std::string& text : {
+           R"({"type":"PUT","id":2,"key":"a","value":"b"})"s,
+           R"({"type": "PUT", "id": 2, "key": "a", "value": "b"})"s,  // as Python writes it
+           R"({"type":"PUT","id":0,"key":"a","value":"","if_ts":9007199254740991,"timeout_ms":5})"s,
+           R"({"type":"PUT","id":2,"key":"é","value":"b","session":)" + uuid_text + R"(,"seq":1})",
+           R"({"type":"PUT","id":2,"key":")" + longest_key + R"(","value":"b"})",
+           R"({"type":"TXN","id":2,"then":[{"op":"GET","key":"a"}, {"op":"GET","key":"b"}]})"s,
+       }) {
+    INFO(text);
+    CHECK(is_usual<Request>(text));
+  }
+  for (const std::string& text : {
+           R"()"s,
+           R"({})"s,
+           R"({"type":"PUT")"s,
+           R"({"type":"PUT","id":2,"key":"a","value":"b"}})"s,
+           R"({"type":"PUT","id":2,"key":"a","value":"b"} )"s,
+           R"({"type":"PUT","id":2,"key":"a","value":"b")"s,
+           R"({"type":"PUT","id":2,"key":"a","value":"b,)"s,
+           R"({"type":"PUT","id":2,"value":"b","key":"a"})"s,
+           R"({"id":2,"type":"PUT","key":"a","value":"b"})"s,
+           R"({"type":"PUT","id":2,"key":"a","value":"b","x":1})"s,
+           R"({"type":"PUT","id":2,"key":"a","key":"a","value":"b"})"s,
+           R"({"type":"PUT","id":2,"key":"a"})"s,
+           R"({"type":"PUT","id":2,"key":"","value":"b"})"s,
+           R"({"type":"PUT","id":2,"key":"k)" + longest_key + R"(","value":"b"})",
+           R"({"type":"PUT","id":2,"key":"a","value":"b\n"})"s,
+           R"({"type":"PUT","id":2,"key":"a","value_base64":"/w=="})"s,
+           R"({"type":"PUT","id":2,"key":"a","value":"b","value_base64":"/w=="})"s,
+           R"({"type":"PUT","id":2,"key":"a","value":null})"s,
+           R"({"type":"PUT","id":02,"key":"a","value":"b"})"s,
+           R"({"type":"PUT","id":-2,"key":"a","value":"b"})"s,
+           R"({"type":"PUT","id":2.0,"key":"a","value":"b"})"s,
+           R"({"type":"PUT","id":2e3,"key":"a","value":"b"})"s,
+           R"({"type":"PUT","id":9007199254740992,"key":"a","value":"b"})"s,
+           R"({"type":"PUT","id":18446744073709551618,"key":"a","value":"b"})"s,
+           R"({"type":"PUT","id":2,"key":"a","value":"b","session":)" + uuid_text + "}",
+           R"({"type":"PUT","id":2,"key":"a","value":"b","seq":1})"s,
+           R"({"type":"PUT","id":2,"key":"a","value":"b","session":)" + uuid_text + R"(,"seq":0})",
+           R"({"type":"PUT","id":2,"key":"a","value":"b","session":"6ba7b810","seq":1})"s,
+           R"({"type":"PUT_OK","id":2,"key":"a","ts":1})"s,
+           R"({"type":"INIT","id":2,"role":"peer","protocol":1,"client":""})"s,
+           R"({"type":"TXN","id":2,"then":[{"op":"PUT","key":"a"}]})"s,
+           R"({"type":"TXN","id":2,"then":[{"op":"NONE","key":"a"}]})"s,
+           R"({"type":"TXN","id":2,"then":[{"op":"GET","key":"a"},]})"s,
+           R"({"type":"TXN","id":2,"then":[{"op":"GET","key":"a"})"s,
+           R"({"type":"TXN","id":2,"then":[)"s,
+           R"({"type":"LIST","id":2,"keys_only":truth})"s,
+       }) {
+    INFO(text);
+    CHECK_FALSE(is_usual<Request>(text));
+  }
+  CHECK_FALSE(is_usual<Request>(R"({"type":"GET","id":2,"keys":"a"})"));
+  // Every shorter text is none, and nothing behind its end is looked at.
+  const std::string whole =
+      R"({"type":"TXN","id":2,"if":[{"key":"a","ts":7}],"then":[{"op":"GET","key":"b"}],"session":)" + uuid_text +
+      R"(,"seq":3,"session_from":57,"timeout_ms":5})";
+  REQUIRE(is_usual<Request>(whole));
+  for (std::size_t length = 0; length < whole.size(); ++length) {
+    INFO(whole.substr(0, length));
+    CHECK_FALSE(is_usual<Request>(whole.substr(0, length)));
+  }
+}
+
 TEST_CASE("members that are not known are ignored, whatever is in them") {
   for (const char* value : {"null", "true", "-1.5e300", "\"text\"", "[]", "{}", R"([1,[{"a":[]}],null])",
                             R"({"type":"GET","id":7,"key":"other","x":{"x":{"x":1}}})", R"([{"id":7},{"id":7}])"}) {
@@ -553,6 +645,9 @@ TEST_CASE("any message is read as it was written") {
     CHECK(good(read_request(json_of(request))) == request);
     CHECK(good(read_answer(json_of(answer))) == answer);
     CHECK(good(read_peer(json_of(peer))) == peer);
+    CHECK(good(read_request(' ' + json_of(request))) == request);
+    CHECK(good(read_answer(' ' + json_of(answer))) == answer);
+    CHECK(good(read_peer(' ' + json_of(peer))) == peer);
   }
 }
 

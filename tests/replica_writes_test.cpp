@@ -88,69 +88,6 @@ TEST_CASE("No PUT_OK before a majority has the write on disk, the leader's own c
   CHECK(cluster.said(id) == "PUT_OK 2");
 }
 
-TEST_CASE("Writes gather at the leader until they are as many as those under way", "[replica]") {
-  Cluster cluster;
-  const ClientId client = cluster.client("n1");
-  cluster.stall_disk("n2");
-  cluster.stall_disk("n3");
-  const auto write = [&] {
-    const auto id = cluster.ask(client, put("colour", "blue"));
-    cluster.run();
-    return id;
-  };
-  const auto in_log = [&] { return cluster["n1"].raft().log().last_index(); };
-  const auto before = in_log();
-  write();
-  write();
-  CHECK(in_log() == before + 2);  // one is as many as the one under way
-  const auto waits = write();
-  CHECK(in_log() == before + 2);
-  write();
-  CHECK(in_log() == before + 4);
-  const auto last = write();
-  CHECK(in_log() == before + 4);
-  cluster.release_disk("n2");
-  cluster.run();
-  CHECK(cluster.said(waits).starts_with("PUT_OK"));
-  CHECK(cluster.said(last).starts_with("PUT_OK"));
-}
-
-TEST_CASE("A write does not wait for others longer than two ticks, though none is committed", "[replica]") {
-  Cluster cluster;
-  const ClientId client = cluster.client("n1");
-  cluster.cut("n1", "n2");
-  cluster.cut("n1", "n3");
-  const auto in_log = [&] { return cluster["n1"].raft().log().last_index(); };
-  const auto before = in_log();
-  for (int i = 0; i < 3; ++i) cluster.ask(client, put("colour", "blue"));
-  cluster.run();
-  CHECK(in_log() == before + 3);
-  cluster.ask(client, put("colour", "green"));
-  cluster.run();
-  CHECK(in_log() == before + 3);
-  // So a leader whose disk hangs has a write there, by which that is noticed.
-  cluster.tick(2);
-  CHECK(in_log() == before + 4);
-}
-
-TEST_CASE("NO_LEADER at a leader that could not take the write in time: the write is nowhere", "[replica]") {
-  Cluster cluster;
-  const ClientId client = cluster.client("n1");
-  cluster.stall_disk("n2");
-  cluster.stall_disk("n3");
-  const auto first = cluster.ask(client, put("colour", "blue"), 200);
-  const auto second = cluster.ask(client, put("colour", "green"), 200);
-  cluster.run();
-  const auto third = cluster.ask(client, put("colour", "red"), 10);
-  cluster.tick(22);
-  CHECK(cluster.said(first) == "ERROR UNKNOWN_OUTCOME");
-  CHECK(cluster.said(second) == "ERROR UNKNOWN_OUTCOME");
-  CHECK(cluster.said(third) == "ERROR NO_LEADER");
-  cluster.release_disk("n2");
-  cluster.run();
-  CHECK(cluster.at_once(client, get("colour")) == "GET_OK green@3");
-}
-
 TEST_CASE("A write that comes while leadership is handed over waits for the next leader", "[replica]") {
   Cluster cluster;
   cluster["n1"].stop();

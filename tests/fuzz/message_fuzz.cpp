@@ -5,7 +5,8 @@
 // - what is taken is encoded to JSON that means the same, and encoding that once more changes no byte;
 // - what is refused is refused in a text that is short and safe to print, and with the id wherever the JSON is
 //   sound, also behind the fault; sound JSON is never called something else;
-// - a limit on values refuses what is too large, and changes nothing else.
+// - a limit on values refuses what is too large, and changes nothing else;
+// - with a space before it, it is taken or refused all the same.
 //
 // Whether JSON is sound is decided by json_judge.hpp, not by the parser that is being tested.
 #include <string>
@@ -102,6 +103,20 @@ void check(const Facts& facts, const std::variant<Message, Malformed>& decoded, 
   require(!type_of(message).empty(), "every message has a name");
 }
 
+// A space before it changes nothing but who reads it: what is written as usual is read without a parser else.
+template <class Message>
+void check_behind_a_space(const std::variant<Message, Malformed>& usual,
+                          const std::variant<Message, Malformed>& parsed) {
+  require(usual.index() == parsed.index(), "either way it is taken, or refused");
+  if (const auto* message = std::get_if<Message>(&usual)) {
+    require(*message == std::get<Message>(parsed), "either way it means the same");
+  } else {
+    const auto& malformed = std::get<Malformed>(usual);
+    require(malformed.code == std::get<Malformed>(parsed).code && malformed.id == std::get<Malformed>(parsed).id,
+            "either way it is refused alike");
+  }
+}
+
 void check_value_limit(const std::variant<Request, Malformed>& decoded, std::string_view text) {
   constexpr std::size_t limit = 5;
   const std::variant<Request, Malformed> limited = read_request(text, {limit});
@@ -131,5 +146,10 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   check(facts, read_answer(text), [](std::string_view json) { return read_answer(json); });
   check(facts, read_peer(text), [](std::string_view json) { return read_peer(json); });
   check_value_limit(request, text);
+  if (facts.marked) return 0;
+  const std::string behind_a_space = ' ' + std::string(text);
+  check_behind_a_space(request, read_request(behind_a_space));
+  check_behind_a_space(read_answer(text), read_answer(behind_a_space));
+  check_behind_a_space(read_peer(text), read_peer(behind_a_space));
   return 0;
 }
