@@ -103,7 +103,7 @@ class TextSink {
     *at_++ = c;
   }
   void Flush() {}
-  void put_quoted(std::string_view text) {
+  [[gnu::always_inline]] void put_quoted(std::string_view text) {
     if (static_cast<std::size_t>(end_ - at_) < text.size() + 2) grow(text.size() + 2);
     *at_++ = '"';
     at_ = std::copy(text.begin(), text.end(), at_);
@@ -155,7 +155,7 @@ class Writer {
   void end_array() { close(']'); }
 
   // A member's; it needs no escapes.
-  void name(std::string_view text) {
+  [[gnu::always_inline]] void name(std::string_view text) {
     separate();
     sink_.put_quoted(text);
     sink_.Put(':');

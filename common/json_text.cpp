@@ -27,33 +27,35 @@ std::size_t escape_bytes(unsigned char byte) {
 
 StringNeeds needs_of(std::string_view text) {
   StringNeeds needs;
-  const auto look_at = [&needs](std::string_view some) {
-    for (const char c : some) {
-      const auto byte = static_cast<unsigned char>(c);
-      needs.escape_bytes += escape_bytes(byte);
-      needs.not_ascii |= byte >= 0x80;
+  // Nearly always nothing is found, and all is said. The last piece may overlap the one before.
+  std::uint64_t special = 1;
+  std::uint64_t any = 0;
+  if (text.size() >= sizeof(Bytes16)) {
+    const std::size_t last = text.size() - sizeof(Bytes16);
+    Bytes16 all = bytes_at(text.data() + last);
+    Bytes16 specials = special_bytes(all);
+    for (std::size_t i = 0; i < last; i += sizeof(Bytes16)) {
+      const Bytes16 bytes = bytes_at(text.data() + i);
+      all |= bytes;
+      specials |= special_bytes(bytes);
     }
-  };
-  if (text.size() < sizeof(std::uint64_t)) {
-    look_at(text);
-    return needs;
-  }
-  // Nearly always nothing is found, and all is said: the last word may overlap the one before.
-  const auto word_at = [text](std::size_t i) {
-    std::uint64_t word;
-    std::memcpy(&word, text.data() + i, sizeof word);
-    return word;
-  };
-  const std::size_t last = text.size() - sizeof(std::uint64_t);
-  std::uint64_t any = word_at(last);
-  std::uint64_t special = special_bytes(any);
-  for (std::size_t i = 0; i < last; i += sizeof(std::uint64_t)) {
-    const std::uint64_t word = word_at(i);
-    any |= word;
-    special |= special_bytes(word);
+    any = folded(all);
+    special = folded(specials);
+  } else if (text.size() >= sizeof any) {
+    std::uint64_t first = 0;
+    std::uint64_t last = 0;
+    std::memcpy(&first, text.data(), sizeof first);
+    std::memcpy(&last, text.data() + text.size() - sizeof last, sizeof last);
+    any = first | last;
+    special = special_bytes(first) | special_bytes(last);
   }
   needs.not_ascii = (any & high_bits) != 0;
-  if (special != 0) look_at(text);
+  if (special == 0) return needs;
+  for (const char c : text) {
+    const auto byte = static_cast<unsigned char>(c);
+    needs.escape_bytes += escape_bytes(byte);
+    needs.not_ascii |= byte >= 0x80;
+  }
   return needs;
 }
 

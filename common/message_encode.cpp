@@ -24,7 +24,8 @@ class Encoder {
     writer_.end_object();
   }
 
-  void required(std::string_view name, const auto& field, Rule rule = Rule::none) {
+  // Into describe(), where the name is known.
+  [[gnu::always_inline]] void required(std::string_view name, const auto& field, Rule rule = Rule::none) {
     writer_.name(name);
     put(field, rule);
   }

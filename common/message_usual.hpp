@@ -3,8 +3,8 @@
 // common/message_decode.cpp.
 //
 // It takes nothing that the Decoder would not, and makes the same of it. Anything else it leaves to that: other
-// orders, more spaces, escapes, values in base64, members that it does not know, and all that is wrong. So it says no
-// more than that a text is not usual.
+// orders, more spaces, escapes, values in base64, members that it does not know, and all that is wrong. So it says
+// no more than that a text is not usual.
 #pragma once
 
 #include <algorithm>
@@ -43,14 +43,14 @@ class UsualReader {
     return usual_ && at_ == end_;
   }
 
-  void required(std::string_view name, auto& field, Rule rule = Rule::none) {
+  [[gnu::always_inline]] void required(std::string_view name, auto& field, Rule rule = Rule::none) {
     if (!usual_) return;
     if (member(name)) return read_value(field, rule);
     if (!in_group_) return fail();
     group_lacks_ = true;
   }
   void standard(std::string_view name, auto& field, Rule rule = Rule::none) { optional(name, field, rule); }
-  void optional(std::string_view name, auto& field, Rule rule = Rule::none) {
+  [[gnu::always_inline]] void optional(std::string_view name, auto& field, Rule rule = Rule::none) {
     if (usual_ && member(name)) read_value(field, rule);
   }
   void constant(std::string_view name, std::string_view text, std::string_view) {
@@ -110,7 +110,7 @@ class UsualReader {
   }
   // Whether the next member is this one; then its value comes next. Many a language writes a space behind commas
   // and colons.
-  bool member(std::string_view name) {
+  [[gnu::always_inline]] bool member(std::string_view name) {
     const char* at = at_;
     if (static_cast<std::size_t>(end_ - at) < name.size() + 6) return false;
     if (follows_ && *at++ != ',') return false;
