@@ -1,6 +1,6 @@
 """The README's tour, command by command: each does what is shown below it.
 
-Numbers, names of servers and the columns' widths may differ, and where the README has an ellipsis anything may stand. What
+Numbers, names of servers and the columns' widths may differ, and where it has an ellipsis anything may stand. What
 scripts/cluster.sh would do is done here to servers of this test's own, and the leader plays n1: the tour kills it.
 """
 
@@ -10,39 +10,11 @@ import signal
 import subprocess
 
 import kv
+from page import commands_of, pattern_of
 
 README = (kv.ROOT / "README.md").read_text()
 # Not to be run here: the shell's own, and what needs another cluster than the tour's.
 LEFT_OUT = ("export ", "kvctl dump | kvctl -e other:7401 load")
-
-
-def commands_of(section):
-    """(command, [lines shown below it]) in the order of the page."""
-    text = README.split(f"## {section}\n", 1)[1].split("\n## ", 1)[0]
-    found = []
-    for line in text.splitlines():
-        if line.startswith("    $ "):
-            found.append((line[6:].split("  #")[0], []))
-        elif line.startswith("    ") and found:
-            found[-1][1].append(line[4:])
-        elif line:
-            found.append((None, []))  # prose ends what belongs to a command
-    return [(command, shown) for command, shown in found if command]
-
-
-# In what is shown these may be others: name -> what may stand there.
-VARYING = {r"…": r"[\s\S]*", r"\s+": r"\s+", r"\bn[123]\b": r"n[123]", r"\b(?:leader|follower)\b": r"(?:leader|follower)",
-           r"\d+": r"\d+", r"(?<=\d)m?s\b": r"m?s"}
-
-
-def pattern_of(shown):
-    """What is shown, as a pattern in which numbers, names of servers, who leads and blanks may differ."""
-    varying = re.compile("|".join(f"({one})" for one in VARYING))
-    pattern, end = "", 0
-    for match in varying.finditer(shown.strip()):
-        pattern += re.escape(shown.strip()[end:match.start()]) + list(VARYING.values())[match.lastindex - 1]
-        end = match.end()
-    return pattern + re.escape(shown.strip()[end:])
 
 
 class Readme(kv.TestCase):
@@ -94,7 +66,7 @@ class Readme(kv.TestCase):
     def test_the_tour(self):
         self.roles = self.start()
         positions = {}  # of the page -> here, of all that were shown so far
-        tour = commands_of("A first tour")
+        tour = commands_of(README.split("## A first tour\n", 1)[1].split("\n## ", 1)[0])
         self.assertGreater(len(tour), 20)
         for command, shown in tour:
             with self.subTest(command=command):
