@@ -29,7 +29,8 @@ class Operations(kv.TestCase):
                 self.assertEqual({answer["type"] for answer in answers.values()}, {"PUT_OK"})
                 subprocess.run([kv.KVCTL, "-e", cluster["n1"].address, "backup", "save", "-"],
                                env=self.kvctl_environment(), check=True, capture_output=True)
-            self.assert_message(client.ask("PUT", key="colour", value="blue"), "PUT_OK")  # behind both
+            for value in ("red", "blue"):  # behind both
+                self.assert_message(client.ask("PUT", key="colour", value=value), "PUT_OK")
         return cluster
 
     def environment(self, cluster):
