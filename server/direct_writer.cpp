@@ -40,7 +40,7 @@ long io_get_one(std::uint64_t context, io_event* event) {
 
 // Of a write that would have had to wait for something but the disk, and only of this one.
 bool is_passing(int error) {
-  return error == EAGAIN;
+  return error == EAGAIN || error == ENOMEM || error == EINTR;
 }
 
 // Of a file, a file system or a kernel that can't do it.
@@ -98,10 +98,10 @@ bool DirectWriter::start(int file, std::uint64_t offset, std::span<const std::st
 }
 
 void DirectWriter::listen() {
-  event_.async_read_some(asio::buffer(&events_, sizeof events_), [this](std::error_code error, std::size_t) {
-    if (error) return;  // *this may be gone
-    finish();
-  });
+  event_.async_read_some(asio::buffer(&events_, sizeof events_),
+                         [this, alive = std::weak_ptr(alive_)](std::error_code error, std::size_t) {
+                           if (!error && !alive.expired()) finish();
+                         });
 }
 
 void DirectWriter::finish() {

@@ -40,6 +40,8 @@ class DirectWriter {
   // `done` is not called.
   bool start(int file, std::uint64_t offset, std::span<const std::string_view> pieces, Done done);
   bool is_busy() const { return done_ != nullptr; }
+  // False: it refuses all, for good.
+  bool is_available() const { return context_ != 0; }
 
  private:
   struct Free {
@@ -54,8 +56,9 @@ class DirectWriter {
   std::uint64_t events_ = 0;   // what is read from it
   std::uint64_t context_ = 0;  // the kernel's aio_context_t; 0: it has none for us, or no longer
   std::unique_ptr<char, Free> memory_;
-  std::size_t bytes_ = 0;  // of the write that is under way
-  Done done_;              // of it; empty: there is none
+  std::size_t bytes_ = 0;                                       // of the write that is under way
+  Done done_;                                                   // of it; empty: there is none
+  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);  // what waits on the loop may outlive this
 };
 
 }  // namespace kv

@@ -99,7 +99,7 @@ void Engine::start_write(std::shared_ptr<const raft::Write> write) {
 }
 
 bool Engine::start_direct_write(const std::shared_ptr<const raft::Write>& write) {
-  if (disk_jobs_.load(std::memory_order_acquire) != 0) return false;
+  if (!direct_->is_available() || disk_jobs_.load(std::memory_order_acquire) != 0) return false;
   const std::optional<Wal::Batch> batch = wal_->prepare(*write);
   if (!batch) return false;
   const std::optional<int> file = batch->file.direct();

@@ -119,7 +119,8 @@ class PosixFile final : public File {
     if (!asked_for_direct_) {
       asked_for_direct_ = true;
       const std::string same_file = "/proc/self/fd/" + std::to_string(handle_.fd());
-      direct_.emplace(uninterrupted([&] { return ::open(same_file.c_str(), O_WRONLY | O_DIRECT | O_CLOEXEC); }));
+      direct_.emplace(
+          uninterrupted([&] { return ::open(same_file.c_str(), O_WRONLY | O_DIRECT | O_DSYNC | O_CLOEXEC); }));
       if (direct_->fd() < 0) direct_.reset();
       if (direct_) forget_pages(0);
     }

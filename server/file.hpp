@@ -44,9 +44,9 @@ class File {
   // The data, and the metadata needed to read it again, are on the disk when this returns (fdatasync).
   virtual void sync() = 0;
 
-  // A descriptor of the file through which whole sectors are written past the kernel's pages (O_DIRECT), for who
-  // lets the disk work without waiting for it (direct_writer.hpp). It is the File's. nullopt: the file system has
-  // none.
+  // A descriptor of the file through which whole sectors are written past the kernel's pages (O_DIRECT), durably
+  // (O_DSYNC), for who lets the disk work without waiting for it (direct_writer.hpp). It is the File's. nullopt:
+  // the file system has none.
   virtual std::optional<int> direct() { return std::nullopt; }
   // write_at() and sync(), after which nothing stands in the way of the next write through direct().
   virtual void write_durably(std::uint64_t offset, std::string_view bytes) {

@@ -471,13 +471,14 @@ void Wal::lay_out(const raft::Write& write) {
 }
 
 std::optional<Wal::Batch> Wal::prepare(const raft::Write& write) {
-  check_usable();
+  if (failed_) return std::nullopt;  // append() says so, behind what failed
   check_order(write);
   const bool first = current_->end == sector_bytes;
   if (wal::batch_bytes(first ? with_preface(write) : write) > current_->room()) return std::nullopt;
   lay_out(write);
   const std::uint64_t end = current_->end + buffer_.size();
-  const std::uint64_t end_of_block = std::min(up_to_multiple(end, block_bytes), current_->bytes);
+  const std::uint64_t end_of_block = up_to_multiple(end, block_bytes);
+  if (end_of_block > current_->bytes) return std::nullopt;  // a short segment's last block is none
   return Batch{*current_->file, current_->block(), {current_->last_block, buffer_, zeros(end_of_block - end)}};
 }
 

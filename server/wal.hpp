@@ -52,7 +52,8 @@ class WalFull : public std::runtime_error {
 };
 
 struct WalOptions {
-  // At least 1 KiB, rounded up to whole sectors; a batch that needs more gets a segment of its own size.
+  // At least 1 KiB, rounded up to whole sectors; a batch that needs more gets a segment of its own size, in
+  // whole blocks of 4 KiB.
   // Recovery holds one segment at a time in memory.
   std::uint64_t segment_bytes = 2ull << 20;
   // A log that is long has longer segments, up to this; 0: all are alike.
@@ -104,7 +105,8 @@ class Wal {
     std::uint64_t offset;
     std::array<std::string_view, 3> pieces;
   };
-  // Changes nothing yet: append() may be called instead. nullopt: it has to be, since a new segment is needed.
+  // Changes nothing yet: append() may be called instead. nullopt: it has to be, since a new segment is needed, or
+  // the batch would end in a segment's last block that is none, or there was an error.
   std::optional<Batch> prepare(const raft::Write& write);
   // The batch that was prepared for this write is durable at its place.
   void wrote(const raft::Write& write);

@@ -255,7 +255,7 @@ TEST_CASE("wal: a batch that others write is whole blocks, in which nothing else
       std::string bytes;
       for (const std::string_view piece : batch->pieces) bytes += piece;
       CHECK(batch->offset % block == 0);
-      CHECK((bytes.size() % block == 0 || batch->offset + bytes.size() == batch->file.size()));
+      CHECK(bytes.size() % block == 0);
       std::string before(bytes.size(), '?');
       REQUIRE(batch->file.read_at(batch->offset, before) == before.size());
       const std::size_t begin = batch->pieces[0].size();
@@ -272,18 +272,18 @@ TEST_CASE("wal: a batch that others write is whole blocks, in which nothing else
     }
     directory.crash(Kept::nothing);
   }
-  CHECK(prepared >= 16);
+  CHECK(prepared >= 12);
   CHECK((reopened(directory, segment_bytes) == expected));
 }
 
 TEST_CASE("wal: a failed write by others is told like one of the log's own, and is as final") {
   MemoryDirectory directory;
-  Log log(directory);
+  Log log(directory, 64 << 10);
   const raft::Write write = entries({entry(1, 1, "a")});
   REQUIRE(log.wal->prepare(write));
   CHECK_THROWS_WITH(log.wal->fail(EIO), "cannot write memory/" + first_name + ": Input/output error");
   CHECK_THROWS_AS(log.wal->append(write), std::logic_error);
-  CHECK_THROWS_AS(log.wal->prepare(write), std::logic_error);
+  CHECK_FALSE(log.wal->prepare(write));
   CHECK_THROWS_AS(log.wal->tidy(), std::logic_error);
 }
 

@@ -18,6 +18,7 @@ namespace kv::fuzz {
 
 inline const std::string wal_identity = "0d9a6b1e-6f0f-4a52-9a9c-0f4f2f6f7a11";
 inline constexpr std::size_t sector = 512;
+inline constexpr std::size_t block = 4096;
 
 inline std::string segment_name(std::uint64_t number) {
   std::string name = std::to_string(number);
@@ -124,7 +125,9 @@ class WrittenLog {
       place.bytes = size_of(first);
       ++place.segment;
       place.offset = sector;
-      segment_size_ = std::max<std::size_t>(segment_bytes, place.end());
+      // One of its own size is whole blocks.
+      segment_size_ = segment_bytes;
+      if (place.end() > segment_size_) segment_size_ = (place.end() + block - 1) / block * block;
     }
     places.push_back(place);
   }
