@@ -2,7 +2,8 @@
 //
 // `describe(visitor, message)` calls the visitor for each member in the order of the wire. The encoder's
 // visitor writes the member; the decoder's looks for the one whose name has just been read, and at the
-// object's end for those that were missing. A visitor has:
+// object's end for those that were missing; a third one (message_usual.hpp) expects them in this very order. A
+// visitor has:
 //
 //   required(name, field, rule)   must be there; always written
 //   standard(name, field, rule)   always written; one that is missing keeps the struct's default

@@ -38,7 +38,7 @@ long io_get_one(std::uint64_t context, io_event* event) {
   return ::syscall(SYS_io_getevents, static_cast<aio_context_t>(context), 1, 1, event, &at_once);
 }
 
-// Of a write that would have had to wait for something but the disk, and only of this one.
+// Of this write alone: it would have had to wait for something but the disk, or there was no memory for it.
 bool is_passing(int error) {
   return error == EAGAIN || error == ENOMEM || error == EINTR;
 }

@@ -55,7 +55,7 @@ struct Notice {
   std::string text;
 };
 
-// All that the outside must do. `write` goes to the disk thread, whose end is told with written(); messages
+// All that the outside must do. `write` goes to the disk, whose end is told with written(); messages
 // that must wait for it stay in the replica until then. `snapshot_tasks` are performed in their order, and each
 // result is given to snapshot_done().
 struct Effects {
