@@ -53,15 +53,15 @@ struct Leftover {
   std::string what;
 };
 
-enum class RecordKind { vote, snapshot, put, del, no_op, members, unknown };
+enum class RecordKind { vote, snapshot, put, del, txn, no_op, members, unknown };
 
 // One record of the log.
 struct Record {
   RecordKind kind = RecordKind::no_op;
   raft::Term term;
   raft::Index index;              // 0 for a vote
-  std::string text;               // the key; whom the vote was for; the members' names
-  std::uint64_t value_bytes = 0;  // of a put
+  std::string text;               // the key; whom the vote was for; the members' names; what a txn does, printable
+  std::uint64_t value_bytes = 0;  // that are put
   bool is_replaced = false;       // a later one is in its place
 };
 

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "common/text.hpp"
+#include "server/translate.hpp"
 #include "server/wal_names.hpp"
 
 namespace kv::inspect {
@@ -18,6 +20,36 @@ constexpr const char* unreadable_remedy =
     "restore this server's data directory from a backup of it; or, while a majority of the cluster works without "
     "this server, leave it off";
 constexpr const char* unknown_remedy = "Run the newer kvd that wrote it";
+
+// "if a; then PUT b, GET c; else DELETE a": as a person would tell it, however strange the keys are.
+class TxnText {
+ public:
+  explicit TxnText(const command::Txn& txn) {
+    for (const command::Condition& condition : txn.conditions) word("if", quoted(condition.key));
+    for (const command::Operation& operation : txn.then) word("then", text_of(operation));
+    for (const command::Operation& operation : txn.otherwise) word("else", text_of(operation));
+  }
+
+  std::string take() { return std::move(text_); }
+  std::uint64_t value_bytes() const { return value_bytes_; }
+
+ private:
+  static std::string quoted(std::string_view key) { return "\"" + escape_control(key, key.size()) + "\""; }
+
+  std::string text_of(const command::Operation& operation) {
+    value_bytes_ += operation.value.size();
+    return std::string(message::name_of(to_wire(operation.what))) + " " + quoted(operation.key);
+  }
+
+  void word(const std::string& section, const std::string& word) {
+    const bool begins = std::exchange(section_, section) != section;
+    text_ += begins ? (text_.empty() ? "" : "; ") + section + " " + word : ", " + word;
+  }
+
+  std::string text_;
+  std::string section_;
+  std::uint64_t value_bytes_ = 0;
+};
 
 std::string names_of(const command::Members& members) {
   std::string names;
@@ -207,6 +239,9 @@ void LogReader::take(const raft::Entry& entry, std::uint64_t offset) {
       found = {RecordKind::put, entry.term, entry.index, std::move(put->key), put->value.size(), false};
     } else if (auto* del = std::get_if<command::Delete>(&*command)) {
       found = {RecordKind::del, entry.term, entry.index, std::move(del->key), 0, false};
+    } else if (const auto* txn = std::get_if<command::Txn>(&*command)) {
+      TxnText text(*txn);
+      found = {RecordKind::txn, entry.term, entry.index, text.take(), text.value_bytes(), false};
     } else {
       found = {
           RecordKind::members, entry.term, entry.index, names_of(std::get<command::Members>(*command)), 0, false};

@@ -41,6 +41,8 @@ const char* name_of(RecordKind kind) {
       return "PUT";
     case RecordKind::del:
       return "DELETE";
+    case RecordKind::txn:
+      return "TXN";
     case RecordKind::no_op:
       return "NOOP";
     case RecordKind::members:
@@ -49,6 +51,12 @@ const char* name_of(RecordKind kind) {
       break;
   }
   return "UNKNOWN";
+}
+
+std::string printable(const Record& record) {
+  if (record.kind == RecordKind::txn) return record.text;  // which is
+  if (record.kind == RecordKind::put || record.kind == RecordKind::del) return quoted(record.text);
+  return escape_control(record.text, record.text.size());
 }
 
 // ---- For a person
@@ -135,11 +143,10 @@ void print_records(const Findings& findings, std::ostream& out) {
       << "    TERM  RECORD\n";
   for (const Record& record : findings.records) {
     std::string rest = name_of(record.kind);
-    const bool has_key = record.kind == RecordKind::put || record.kind == RecordKind::del;
-    if (has_key) rest += " " + quoted(record.text);
-    if (record.kind == RecordKind::put) rest += ", " + number(record.value_bytes) + " bytes";
     if (record.kind == RecordKind::vote) rest += record.text.empty() ? " for nobody" : " for";
-    if (!has_key && !record.text.empty()) rest += " " + escape_control(record.text, record.text.size());
+    if (!record.text.empty()) rest += " " + printable(record);
+    if (record.kind == RecordKind::put || record.value_bytes > 0)
+      rest += ", " + number(record.value_bytes) + " bytes";
     if (record.is_replaced) rest += " (replaced)";
     out << std::setw(width) << (record.kind == RecordKind::vote ? "-" : number(record.index.value)) << "  "
         << std::setw(6) << record.term.value << "  " << rest << "\n";
@@ -285,7 +292,8 @@ std::string json_of(const Record& record) {
   add_optional(json, "index", record.kind != RecordKind::vote, record.index.value);
   json.add("term", record.term.value);
   if (record.kind == RecordKind::put || record.kind == RecordKind::del) json.add("key", utf8(record.text));
-  if (record.kind == RecordKind::put) json.add("value_bytes", record.value_bytes);
+  if (record.kind == RecordKind::txn) json.add("does", utf8(record.text));
+  if (record.kind == RecordKind::put || record.kind == RecordKind::txn) json.add("value_bytes", record.value_bytes);
   if (record.kind == RecordKind::vote) json.add("vote", utf8(record.text));
   if (record.kind == RecordKind::members) json.add("members", utf8(record.text));
   return json.add("replaced", record.is_replaced).text();

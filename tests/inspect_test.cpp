@@ -58,6 +58,23 @@ TEST_CASE("inspect: records and keys are told when they are asked for") {
                             "       3          800  \"b\"\n       4         1200  \"c\"\n"));
 }
 
+TEST_CASE("inspect: a transaction is told with all that it asks") {
+  using What = command::Operation::What;
+  const command::Txn txn{{{"a", 7}, {"b", 0}},
+                         {{What::put, "a\n", "12345"}, {What::erase, "b", ""}},
+                         {{What::get, "c", ""}, {What::put, "d", "123"}},
+                         {}};
+  MemoryDirectory directory;
+  Log log(directory, segment_bytes);
+  log.wal->append(
+      hard_state(1, "n1", {entry_of(1, 1, members(1)), entry_of(1, 2, txn), entry_of(1, 3, command::Txn{})}));
+  const inspect::Findings findings = inspected(directory.image(), everything);
+  CHECK(findings.problems.empty());
+  CHECK_THAT(text_of(findings, everything),
+             Contains("       2       1  TXN if \"a\", \"b\"; then PUT \"a\\n\", DELETE \"b\"; "
+                      "else GET \"c\", PUT \"d\", 8 bytes\n       3       1  TXN\n"));
+}
+
 TEST_CASE("inspect: a record that a later one replaces is marked") {
   MemoryDirectory directory;
   Log log(directory, segment_bytes);

@@ -47,6 +47,8 @@ class Inspect(kv.TestCase):
         self.assertIn(f"in use by process {node.pid}: what it is writing now may look torn", result.stdout)
         self.assertIn("Nothing is wrong.", result.stdout)
         self.assert_message(node.ask("PUT", key="after", value="it"), "PUT_OK")
+        self.assert_message(node.ask("TXN", **{"if": [{"key": "after", "ts": 1}],
+                                               "else": [{"op": "PUT", "key": "after", "value": "all"}]}), "TXN_OK")
 
         node.terminate()
         before = contents(node.data_dir)
@@ -61,6 +63,7 @@ class Inspect(kv.TestCase):
         self.assertRegex(result.stdout, r'\n +5 +1  PUT "key 3", 3 bytes\n')
         self.assertRegex(result.stdout, r'\n +\d+ +1  PUT "line\\nbreak", 1 bytes\n')
         self.assertRegex(result.stdout, r'\n +\d+ +1  DELETE "key 3"\n')
+        self.assertRegex(result.stdout, r'\n +\d+ +1  TXN if "after"; else PUT "after", 3 bytes\n')
         self.assertRegex(result.stdout, r'\n +2 +0  "key 0"\n')
 
         self.assertEqual(lines[0]["type"], "directory")
