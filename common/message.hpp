@@ -59,14 +59,18 @@ std::string_view name_of(Operation operation);  // "PUT", "DELETE", "GET"
 std::optional<Operation> operation_named(std::string_view name);
 
 // ---- Requests of clients -------------------------------------------------------------------------------
+// What also travels between servers is there twice: with texts of its own, and, to be encoded without copying them,
+// with such as are kept elsewhere.
 
 // Marks a write as the `seq`-th of a session, so that a retry is not applied twice (docs/protocol.md, PUT).
-struct WriteSession {
-  std::string session;  // a UUID of the client's choosing
+template <class Text>
+struct WriteSessionOf {
+  Text session;  // a UUID of the client's choosing
   std::uint64_t seq = 0;
   std::uint64_t session_from = 0;
-  bool operator==(const WriteSession&) const = default;
+  bool operator==(const WriteSessionOf&) const = default;
 };
+using WriteSession = WriteSessionOf<std::string>;
 
 struct Init {
   std::uint64_t protocol = protocol_version;
@@ -74,20 +78,24 @@ struct Init {
   bool operator==(const Init&) const = default;
 };
 
-struct Put {
-  std::string key;
-  std::string value;
+template <class Text>
+struct PutOf {
+  Text key;
+  Text value;
   std::optional<std::uint64_t> if_ts;
-  std::optional<WriteSession> session;
-  bool operator==(const Put&) const = default;
+  std::optional<WriteSessionOf<Text>> session;
+  bool operator==(const PutOf&) const = default;
 };
+using Put = PutOf<std::string>;
 
-struct Delete {
-  std::string key;
+template <class Text>
+struct DeleteOf {
+  Text key;
   std::optional<std::uint64_t> if_ts;
-  std::optional<WriteSession> session;
-  bool operator==(const Delete&) const = default;
+  std::optional<WriteSessionOf<Text>> session;
+  bool operator==(const DeleteOf&) const = default;
 };
+using Delete = DeleteOf<std::string>;
 
 struct Get {
   std::string key;
@@ -108,27 +116,33 @@ struct List {
   bool operator==(const List&) const = default;
 };
 
-struct TxnCondition {
-  std::string key;
+template <class Text>
+struct TxnConditionOf {
+  Text key;
   std::uint64_t ts = 0;  // the key's current one; 0: it is absent
-  bool operator==(const TxnCondition&) const = default;
+  bool operator==(const TxnConditionOf&) const = default;
 };
+using TxnCondition = TxnConditionOf<std::string>;
 
-struct TxnOperation {
+template <class Text>
+struct TxnOperationOf {
   Operation op = Operation::get;
-  std::string key;
-  std::optional<std::string> value;  // of a PUT
-  bool operator==(const TxnOperation&) const = default;
+  Text key;
+  std::optional<Text> value;  // of a PUT
+  bool operator==(const TxnOperationOf&) const = default;
 };
+using TxnOperation = TxnOperationOf<std::string>;
 
 // Does `then` if all conditions hold, `otherwise` if not: all of it at one position, or nothing.
-struct Txn {
-  std::vector<TxnCondition> conditions;
-  std::vector<TxnOperation> then;
-  std::vector<TxnOperation> otherwise;
-  std::optional<WriteSession> session;
-  bool operator==(const Txn&) const = default;
+template <class Text>
+struct TxnOf {
+  std::vector<TxnConditionOf<Text>> conditions;
+  std::vector<TxnOperationOf<Text>> then;
+  std::vector<TxnOperationOf<Text>> otherwise;
+  std::optional<WriteSessionOf<Text>> session;
+  bool operator==(const TxnOf&) const = default;
 };
+using Txn = TxnOf<std::string>;
 
 // Asks for an EVENT for each change of a key, or of all that begin with a prefix.
 struct Watch {
@@ -415,23 +429,29 @@ struct Members {
 };
 
 // A log entry as REPLICATION shows it: the command is the client's write itself, under a format version.
-struct LogEntry {
+template <class Text>
+struct LogEntryOf {
   std::uint64_t term = 0;
   std::uint64_t index = 0;
-  std::variant<Noop, Put, Delete, Txn, Members> command;
-  bool operator==(const LogEntry&) const = default;
+  std::variant<Noop, PutOf<Text>, DeleteOf<Text>, TxnOf<Text>, Members> command;
+  bool operator==(const LogEntryOf&) const = default;
 };
+using LogEntry = LogEntryOf<std::string>;
 
-struct Replication {
+template <class Text>
+struct ReplicationOf {
   std::uint64_t term = 0;
   std::string leader;
   std::uint64_t prev_index = 0;
   std::uint64_t prev_term = 0;
-  std::vector<LogEntry> entries;
+  std::vector<LogEntryOf<Text>> entries;
   std::uint64_t commit = 0;
   std::uint64_t round = 0;
-  bool operator==(const Replication&) const = default;
+  bool operator==(const ReplicationOf&) const = default;
 };
+using Replication = ReplicationOf<std::string>;
+// One whose writes show the texts of the log's commands.
+using ReplicationView = ReplicationOf<std::string_view>;
 
 struct ReplicationOk {
   std::uint64_t term = 0;
@@ -537,6 +557,7 @@ std::variant<Peer, Malformed> decode_peer(std::string_view frame);
 void encode(const Request& request, std::string& out);
 void encode(const Answer& answer, std::string& out);
 void encode(const Peer& peer, std::string& out);
+void encode(const ReplicationView& replication, std::string& out);
 
 // "PUT", "GET_OK", …: the `type` of a message, for logs.
 std::string_view type_of(const Request& request);

@@ -38,7 +38,7 @@ class Encoder {
   void constant(std::string_view name, std::uint64_t value, std::string_view) { required(name, value); }
   void refused(std::string_view, std::string_view, std::string_view) {}
 
-  void value(const std::string& bytes) {
+  void value(std::string_view bytes) {
     const json::ValueForm form = json::form_of_value(bytes);
     if (form.is_text) {
       writer_.name("value");
@@ -48,13 +48,15 @@ class Encoder {
       writer_.plain_string(base64_encode(bytes));
     }
   }
-  void value(const std::optional<std::string>& bytes) {
-    if (bytes) return value(*bytes);
+  template <class Text>
+  void value(const std::optional<Text>& bytes) {
+    if (bytes) return value(std::string_view(*bytes));
     writer_.name("value");
     writer_.null();
   }
-  void value_if_any(const std::optional<std::string>& bytes) {
-    if (bytes) value(*bytes);
+  template <class Text>
+  void value_if_any(const std::optional<Text>& bytes) {
+    if (bytes) value(std::string_view(*bytes));
   }
   void demand(bool, std::string_view) {}
 
@@ -135,6 +137,9 @@ void encode(const Answer& answer, std::string& out) {
 }
 void encode(const Peer& peer, std::string& out) {
   encode_message(type_of(peer), std::nullopt, peer, out);
+}
+void encode(const ReplicationView& replication, std::string& out) {
+  encode_message(type_name<ReplicationView>, std::nullopt, replication, out);
 }
 
 }  // namespace kv::message

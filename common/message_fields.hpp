@@ -42,10 +42,14 @@ enum class Rule {
 };
 
 // T or const T: one describe() for reading and writing.
-template <class T, class Message>
-concept Is = std::same_as<std::remove_const_t<T>, Message>;
+template <class T, class... Message>
+concept Is = (std::same_as<std::remove_const_t<T>, Message> || ...);
+// The same, whose texts are its own or kept elsewhere.
+template <class T, template <class> class MessageOf>
+concept IsA = Is<T, MessageOf<std::string>, MessageOf<std::string_view>>;
 
-using Command = decltype(LogEntry::command);
+template <class Text>
+using CommandOf = decltype(LogEntryOf<Text>::command);
 using ForwardRequest = decltype(Forward::request);
 using ForwardAnswer = decltype(ForwardOk::answer);
 using RequestBody = decltype(Request::body);
@@ -57,16 +61,16 @@ template <class Message>
 inline constexpr std::string_view type_name = {};
 template <>
 inline constexpr std::string_view type_name<Init> = "INIT";
-template <>
-inline constexpr std::string_view type_name<Put> = "PUT";
-template <>
-inline constexpr std::string_view type_name<Delete> = "DELETE";
+template <class Text>
+inline constexpr std::string_view type_name<PutOf<Text>> = "PUT";
+template <class Text>
+inline constexpr std::string_view type_name<DeleteOf<Text>> = "DELETE";
 template <>
 inline constexpr std::string_view type_name<Get> = "GET";
 template <>
 inline constexpr std::string_view type_name<List> = "LIST";
-template <>
-inline constexpr std::string_view type_name<Txn> = "TXN";
+template <class Text>
+inline constexpr std::string_view type_name<TxnOf<Text>> = "TXN";
 template <>
 inline constexpr std::string_view type_name<Watch> = "WATCH";
 template <>
@@ -115,8 +119,8 @@ template <>
 inline constexpr std::string_view type_name<Vote> = "VOTE";
 template <>
 inline constexpr std::string_view type_name<VoteOk> = "VOTE_OK";
-template <>
-inline constexpr std::string_view type_name<Replication> = "REPLICATION";
+template <class Text>
+inline constexpr std::string_view type_name<ReplicationOf<Text>> = "REPLICATION";
 template <>
 inline constexpr std::string_view type_name<ReplicationOk> = "REPLICATION_OK";
 template <>
@@ -159,7 +163,7 @@ void describe_alternative(Visitor& v, auto& variant) {
 // ---- Requests ------------------------------------------------------------------------------------------
 
 template <class Visitor>
-void describe(Visitor& v, Is<WriteSession> auto& m) {
+void describe(Visitor& v, IsA<WriteSessionOf> auto& m) {
   v.required("session", m.session, Rule::uuid);
   v.required("seq", m.seq, Rule::at_least_one);
   v.optional("session_from", m.session_from);
@@ -173,7 +177,7 @@ void describe(Visitor& v, Is<Init> auto& m) {
 }
 
 template <class Visitor>
-void describe(Visitor& v, Is<Put> auto& m) {
+void describe(Visitor& v, IsA<PutOf> auto& m) {
   v.required("key", m.key, Rule::key);
   v.value(m.value);
   v.optional("if_ts", m.if_ts);
@@ -181,7 +185,7 @@ void describe(Visitor& v, Is<Put> auto& m) {
 }
 
 template <class Visitor>
-void describe(Visitor& v, Is<Delete> auto& m) {
+void describe(Visitor& v, IsA<DeleteOf> auto& m) {
   v.required("key", m.key, Rule::key);
   v.optional("if_ts", m.if_ts);
   v.group(m.session);
@@ -206,13 +210,13 @@ void describe(Visitor& v, Is<List> auto& m) {
 }
 
 template <class Visitor>
-void describe(Visitor& v, Is<TxnCondition> auto& m) {
+void describe(Visitor& v, IsA<TxnConditionOf> auto& m) {
   v.required("key", m.key, Rule::key);
   v.required("ts", m.ts);
 }
 
 template <class Visitor>
-void describe(Visitor& v, Is<TxnOperation> auto& m) {
+void describe(Visitor& v, IsA<TxnOperationOf> auto& m) {
   v.required("op", m.op);
   v.required("key", m.key, Rule::key);
   v.value_if_any(m.value);
@@ -220,7 +224,7 @@ void describe(Visitor& v, Is<TxnOperation> auto& m) {
 }
 
 template <class Visitor>
-void describe(Visitor& v, Is<Txn> auto& m) {
+void describe(Visitor& v, IsA<TxnOf> auto& m) {
   v.optional("if", m.conditions, Rule::operations);
   v.optional("then", m.then, Rule::operations);
   v.optional("else", m.otherwise, Rule::operations);
@@ -485,20 +489,20 @@ void describe(Visitor& v, Is<Members> auto& m) {
 }
 
 template <class Visitor>
-void describe(Visitor& v, Is<Command> auto& m) {
+void describe(Visitor& v, IsA<CommandOf> auto& m) {
   v.constant("v", 1, "the command's format version \"v\" is not 1, the only one this server knows: update it");
   describe_alternative(v, m);
 }
 
 template <class Visitor>
-void describe(Visitor& v, Is<LogEntry> auto& m) {
+void describe(Visitor& v, IsA<LogEntryOf> auto& m) {
   v.required("term", m.term);
   v.required("index", m.index);
   v.required("command", m.command);
 }
 
 template <class Visitor>
-void describe(Visitor& v, Is<Replication> auto& m) {
+void describe(Visitor& v, IsA<ReplicationOf> auto& m) {
   v.required("term", m.term);
   v.required("leader", m.leader);
   v.required("prev_index", m.prev_index);

@@ -7,6 +7,8 @@
 #include <limits>
 #include <utility>
 
+#include "common/little_endian.hpp"
+
 namespace kv::snapshot {
 namespace {
 
@@ -32,28 +34,15 @@ enum class RecordType : std::uint8_t { state = 1, item = 2, session = 3, deletio
 
 constexpr std::size_t answer_bytes = 8 + 1 + 8;
 
-template <class Unsigned>
-void put(std::string& out, std::uint64_t value) {
-  assert(value <= std::numeric_limits<Unsigned>::max());
-  char bytes[sizeof(Unsigned)];
-  for (std::size_t i = 0; i < sizeof bytes; ++i) bytes[i] = static_cast<char>(value >> (8 * i));
-  out.append(bytes, sizeof bytes);
-}
-
 void put_string(std::string& out, std::string_view text) {
-  put<std::uint32_t>(out, text.size());
+  append_number<std::uint32_t>(out, text.size());
   out.append(text);
 }
 
 template <class Unsigned>
 std::uint64_t get(std::string_view bytes, std::size_t at) {
-  const std::string_view field = bytes.substr(at, sizeof(Unsigned));
-  assert(field.size() == sizeof(Unsigned));
-  std::uint64_t value = 0;
-  for (std::size_t i = 0; i < sizeof(Unsigned); ++i) {
-    value |= static_cast<std::uint64_t>(static_cast<unsigned char>(field[i])) << (8 * i);
-  }
-  return value;
+  assert(at + sizeof(Unsigned) <= bytes.size());
+  return number_of<Unsigned>(bytes.substr(at));
 }
 
 std::uint64_t hash(std::string_view bytes, std::uint64_t seed) {
@@ -74,19 +63,19 @@ std::uint64_t frame_checksum(std::uint64_t number, std::uint64_t length, std::st
 }
 
 void put_frame(std::string& out, std::uint64_t length, std::uint64_t checksum) {
-  put<std::uint32_t>(out, length);
-  put<std::uint32_t>(out, 0);
-  put<std::uint64_t>(out, checksum);
+  append_number<std::uint32_t>(out, length);
+  append_number<std::uint32_t>(out, 0);
+  append_number<std::uint64_t>(out, checksum);
 }
 
 std::string encode_header(const Header& header) {
   std::string out(magic);
-  put<std::uint32_t>(out, format_version);
-  put<std::uint32_t>(out, 0);
-  put<std::uint64_t>(out, header.index);
-  put<std::uint64_t>(out, header.term);
+  append_number<std::uint32_t>(out, format_version);
+  append_number<std::uint32_t>(out, 0);
+  append_number<std::uint64_t>(out, header.index);
+  append_number<std::uint64_t>(out, header.term);
   out.resize(header_checksum_at, '\0');
-  put<std::uint64_t>(out, hash(out, 0));
+  append_number<std::uint64_t>(out, hash(out, 0));
   return out;
 }
 
@@ -122,12 +111,12 @@ void Writer::append_block(std::string_view records, std::string& out) {
 void Writer::append_end(const Totals& totals, std::string& out) const {
   std::string content;
   for (const std::uint64_t number : {blocks_, totals.keys, totals.bytes, totals.digest}) {
-    put<std::uint64_t>(content, number);
+    append_number<std::uint64_t>(content, number);
   }
   std::string end;
   put_frame(end, 0, frame_checksum(blocks_ + 1, 0, content, salt_));
   end += content;
-  put<std::uint64_t>(end, hash(end, salt_));
+  append_number<std::uint64_t>(end, hash(end, salt_));
   out += end;
 }
 
@@ -336,12 +325,12 @@ RecordReader::Next read_record(Fields& in) {
 void append_record(std::string& out, const State& state) {
   put_type(out, RecordType::state);
   put_string(out, state.members);
-  put<std::uint64_t>(out, state.forgotten_through);
+  append_number<std::uint64_t>(out, state.forgotten_through);
 }
 
 void append_record(std::string& out, const Item& item) {
   put_type(out, RecordType::item);
-  put<std::uint64_t>(out, item.ts);
+  append_number<std::uint64_t>(out, item.ts);
   put_string(out, item.key);
   put_string(out, item.value);
 }
@@ -349,25 +338,25 @@ void append_record(std::string& out, const Item& item) {
 void append_record(std::string& out, const Session& session) {
   put_type(out, RecordType::session);
   put_string(out, session.id);
-  put<std::uint64_t>(out, session.last_position);
-  put<std::uint64_t>(out, session.dropped_through);
-  put<std::uint32_t>(out, session.answers.size());
+  append_number<std::uint64_t>(out, session.last_position);
+  append_number<std::uint64_t>(out, session.dropped_through);
+  append_number<std::uint32_t>(out, session.answers.size());
   for (const Answer& answer : session.answers) {
-    put<std::uint64_t>(out, answer.seq);
-    put<std::uint8_t>(out, static_cast<std::uint64_t>(answer.kind));
-    put<std::uint64_t>(out, answer.number);
+    append_number<std::uint64_t>(out, answer.seq);
+    append_number<std::uint8_t>(out, static_cast<std::uint64_t>(answer.kind));
+    append_number<std::uint64_t>(out, answer.number);
     if (answer.kind == Kind::txn) put_string(out, *answer.results);
   }
 }
 
 void append_record(std::string& out, const DeletionsFloor& floor) {
   put_type(out, RecordType::deletions_floor);
-  put<std::uint64_t>(out, floor.position);
+  append_number<std::uint64_t>(out, floor.position);
 }
 
 void append_record(std::string& out, const Deletion& deletion) {
   put_type(out, RecordType::deletion);
-  put<std::uint64_t>(out, deletion.ts);
+  append_number<std::uint64_t>(out, deletion.ts);
   put_string(out, deletion.key);
 }
 

@@ -5,6 +5,8 @@
 #include <cstdint>
 #include <functional>
 
+#include "common/little_endian.hpp"
+
 namespace kv::snapshot {
 namespace {
 
@@ -20,14 +22,7 @@ class Fields {
   bool ok() const { return ok_; }
   std::size_t remaining() const { return rest_.size(); }
 
-  std::uint32_t number() {
-    std::uint32_t value = 0;
-    const std::string_view field = take(length_bytes);
-    for (std::size_t i = 0; i < field.size(); ++i) {
-      value |= static_cast<std::uint32_t>(static_cast<unsigned char>(field[i])) << (8 * i);
-    }
-    return value;
-  }
+  std::uint32_t number() { return number_of<std::uint32_t>(take(length_bytes)); }
   std::string string() { return std::string(take(number())); }
 
  private:

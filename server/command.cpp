@@ -5,6 +5,8 @@
 #include <limits>
 #include <utility>
 
+#include "common/little_endian.hpp"
+
 // The bytes are described in docs/formats.md, "A command". Every field has exactly one way to be written, so
 // a canonical encoding needs no care here, and decode() refuses what encode() would not have written.
 namespace kv::command {
@@ -104,8 +106,7 @@ class Encoder {
 
   template <class Unsigned>
   void number(std::uint64_t value) {
-    assert(value <= std::numeric_limits<Unsigned>::max());
-    for (std::size_t i = 0; i < sizeof(Unsigned); ++i) byte(static_cast<std::uint8_t>(value >> (8 * i)));
+    append_number<Unsigned>(bytes_, value);
   }
 
   void string(std::string_view text) {
@@ -126,19 +127,14 @@ class Decoder {
   bool done() const { return ok_ && rest_.empty(); }
   std::size_t remaining() const { return rest_.size(); }
 
-  std::uint8_t byte() { return static_cast<std::uint8_t>(number<std::uint8_t>()); }
+  std::uint8_t byte() { return number<std::uint8_t>(); }
 
   template <class Unsigned>
-  std::uint64_t number() {
-    const std::string_view field = take(sizeof(Unsigned));
-    std::uint64_t value = 0;
-    for (std::size_t i = 0; i < field.size(); ++i) {
-      value |= static_cast<std::uint64_t>(static_cast<unsigned char>(field[i])) << (8 * i);
-    }
-    return value;
+  Unsigned number() {
+    return number_of<Unsigned>(take(sizeof(Unsigned)));
   }
 
-  std::string string() { return std::string(take(number<std::uint32_t>())); }
+  std::string_view string() { return take(number<std::uint32_t>()); }
 
  private:
   std::string_view take(std::uint64_t size) {

@@ -1,7 +1,8 @@
 // The commands of the replicated log: what a write asks, in the form in which log and disk keep it.
 //
 // decode(encode(c)) == c, and encode is canonical: equal commands give equal bytes on every machine. The
-// first byte is the format's version. Depends on nothing.
+// first byte is the format's version. A client's write holds no text of its own: it shows that of the bytes, or of
+// the message, that it was made of, which must outlive it. Depends on nothing.
 #pragma once
 
 #include <cstdint>
@@ -15,22 +16,22 @@ namespace kv::command {
 
 // See docs/protocol.md, PUT: makes a retry of the write safe.
 struct Session {
-  std::string id;
+  std::string_view id;
   std::uint64_t seq = 0;
   std::uint64_t from = 0;
   bool operator==(const Session&) const = default;
 };
 
 struct Put {
-  std::string key;
-  std::string value;
+  std::string_view key;
+  std::string_view value;
   std::optional<std::uint64_t> if_ts;
   std::optional<Session> session;
   bool operator==(const Put&) const = default;
 };
 
 struct Delete {
-  std::string key;
+  std::string_view key;
   std::optional<std::uint64_t> if_ts;
   std::optional<Session> session;
   bool operator==(const Delete&) const = default;
@@ -40,13 +41,13 @@ struct Delete {
 struct Operation {
   enum class What : std::uint8_t { put = 1, erase = 2, get = 3 };
   What what = What::get;
-  std::string key;
-  std::string value;  // of a put; else empty
+  std::string_view key;
+  std::string_view value;  // of a put; else empty
   bool operator==(const Operation&) const = default;
 };
 
 struct Condition {
-  std::string key;
+  std::string_view key;
   std::uint64_t ts = 0;  // 0: absent
   bool operator==(const Condition&) const = default;
 };
@@ -78,7 +79,8 @@ struct Members {
 using Command = std::variant<Put, Delete, Txn, Members>;
 
 std::string encode(const Command& command);
-// nullopt: not a command of a version that this program knows.
+// Of one without members, `bytes` must outlive what is returned. nullopt: not a command of a version that this
+// program knows.
 std::optional<Command> decode(std::string_view bytes);
 // Whether they are those of a Members, which few are, at the price of a look.
 bool is_members(std::string_view bytes);

@@ -236,9 +236,9 @@ void LogReader::take(const raft::Entry& entry, std::uint64_t offset) {
       wrong(offset, "entry " + std::to_string(entry.index.value) + " is of a format that this kvd does not know",
             unknown_remedy);
     } else if (auto* put = std::get_if<command::Put>(&*command)) {
-      found = {RecordKind::put, entry.term, entry.index, std::move(put->key), put->value.size(), false};
+      found = {RecordKind::put, entry.term, entry.index, std::string(put->key), put->value.size(), false};
     } else if (auto* del = std::get_if<command::Delete>(&*command)) {
-      found = {RecordKind::del, entry.term, entry.index, std::move(del->key), 0, false};
+      found = {RecordKind::del, entry.term, entry.index, std::string(del->key), 0, false};
     } else if (const auto* txn = std::get_if<command::Txn>(&*command)) {
       TxnText text(*txn);
       found = {RecordKind::txn, entry.term, entry.index, text.take(), text.value_bytes(), false};

@@ -4,6 +4,7 @@
 #include <string_view>
 #include <utility>
 
+#include "common/little_endian.hpp"
 #include "common/overloaded.hpp"
 
 // The bytes of a transaction's results are described in docs/formats.md, "A snapshot".
@@ -16,12 +17,8 @@ constexpr std::uint8_t has_value = 1;
 constexpr std::uint8_t was_found = 2;
 constexpr std::size_t smallest_result_bytes = 1 + 1 + sizeof(std::uint64_t) + sizeof(std::uint32_t);
 
-void put_number(std::string& out, std::uint64_t value, std::size_t bytes) {
-  for (std::size_t i = 0; i < bytes; ++i) out.push_back(static_cast<char>(value >> (8 * i)));
-}
-
 void put_string(std::string& out, std::string_view text) {
-  put_number(out, text.size(), sizeof(std::uint32_t));
+  append_number<std::uint32_t>(out, text.size());
   out.append(text);
 }
 
@@ -31,7 +28,7 @@ std::string encode(const TxnDone& done) {
   for (const TxnResult& result : done.results) {
     out.push_back(static_cast<char>(result.what));
     out.push_back(static_cast<char>((result.value ? has_value : 0) | (result.found ? was_found : 0)));
-    put_number(out, result.ts, sizeof(std::uint64_t));
+    append_number<std::uint64_t>(out, result.ts);
     put_string(out, result.key);
     if (result.value) put_string(out, *result.value);
   }
@@ -50,32 +47,28 @@ struct Rest {
     bytes.remove_prefix(size);
     return taken;
   }
-  std::uint64_t number(std::size_t size) {
-    std::uint64_t value = 0;
-    const std::string_view field = take(size);
-    for (std::size_t i = 0; i < field.size(); ++i) {
-      value |= static_cast<std::uint64_t>(static_cast<unsigned char>(field[i])) << (8 * i);
-    }
-    return value;
+  template <class Unsigned>
+  Unsigned number() {
+    return number_of<Unsigned>(take(sizeof(Unsigned)));
   }
-  std::string_view string() { return take(number(sizeof(std::uint32_t))); }
+  std::string_view string() { return take(number<std::uint32_t>()); }
 };
 
 std::optional<TxnDone> decode(std::string_view bytes, std::uint64_t ts) {
   Rest rest{bytes};
   TxnDone done{ts, false, {}};
-  const std::uint64_t succeeded = rest.number(1);
+  const std::uint64_t succeeded = rest.number<std::uint8_t>();
   if (!rest.ok || succeeded > 1) return std::nullopt;
   done.succeeded = succeeded == 1;
   done.results.reserve(rest.bytes.size() / smallest_result_bytes);
   while (rest.ok && !rest.bytes.empty()) {
     TxnResult& result = done.results.emplace_back();
-    result.what = static_cast<What>(rest.number(1));
+    result.what = static_cast<What>(rest.number<std::uint8_t>());
     if (result.what < What::put || result.what > What::get) return std::nullopt;
-    const std::uint64_t flags = rest.number(1);
-    if (flags & ~(std::uint64_t{has_value} | was_found)) return std::nullopt;
+    const std::uint8_t flags = rest.number<std::uint8_t>();
+    if (flags & ~(has_value | was_found)) return std::nullopt;
     result.found = (flags & was_found) != 0;
-    result.ts = rest.number(sizeof(std::uint64_t));
+    result.ts = rest.number<std::uint64_t>();
     result.key = rest.string();
     if (flags & has_value) result.value = rest.string();
   }

@@ -69,16 +69,10 @@ std::optional<PeerMessage> to_peer_message(const std::string& node, message::Pee
       take_over<message::Snapshot>(message, out) || take_over<message::SnapshotOk>(message, out)) {
     return out;
   }
-  std::optional<raft::Message> raft_message = from_wire(std::move(message));
+  std::optional<raft::Message> raft_message = from_wire(message);
   if (!raft_message) return std::nullopt;
   out.body = std::move(*raft_message);
   return out;
-}
-
-message::Peer to_wire_message(PeerMessage message) {
-  return std::visit(
-      Overloaded{[](raft::Message& m) { return to_wire(m); }, [](auto& m) { return message::Peer(std::move(m)); }},
-      message.body);
 }
 
 const raft::AppendRequest* entries_in(const PeerMessage& message) {
@@ -367,7 +361,10 @@ void Peers::deliver(PeerMessage&& message) {
   if (const raft::AppendRequest* request = entries_in(message)) {
     connection->send_frame(replication_frame(*request));
   } else {
-    connection->send(to_wire_message(std::move(message)));
+    const auto send = [&connection](const auto& wire) { connection->send(wire); };
+    std::visit(Overloaded{[&](raft::Message& m) { std::visit(send, to_wire(m)); },
+                          [&](auto& m) { send(message::Peer(std::move(m))); }},
+               message.body);
   }
   if (connection->unsent() > hopeless_unsent) connection->close();
 }
@@ -377,7 +374,7 @@ const std::string& Peers::replication_frame(const raft::AppendRequest& request) 
     replication_.request = request;
     replication_.frame.clear();
     const std::size_t start = begin_frame(replication_.frame);
-    message::encode(to_wire(raft::Message(request)), replication_.frame);
+    message::encode(to_wire(request), replication_.frame);
     finish_frame(replication_.frame, start);
   }
   return replication_.frame;

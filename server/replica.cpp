@@ -143,7 +143,7 @@ void Replica::tick() {
   }
 }
 
-void Replica::request(ClientId client, message::Request request) {
+void Replica::request(ClientId client, message::Request&& request) {
   if (stopping_) {
     refuse(client, request.id, message::Code::shutting_down,
            config_.self.node + " is stopping: try another server");
@@ -162,16 +162,16 @@ void Replica::request(ClientId client, message::Request request) {
     answer_init(client, request.id, request.cluster);  // says CLUSTER_MISMATCH
     return;
   }
-  if (auto* put = std::get_if<message::Put>(&request.body)) {
-    write(client, request, std::move(*put));
-  } else if (auto* del = std::get_if<message::Delete>(&request.body)) {
-    write(client, request, std::move(*del));
+  if (const auto* put = std::get_if<message::Put>(&request.body)) {
+    write(client, request, to_command(*put));
+  } else if (const auto* del = std::get_if<message::Delete>(&request.body)) {
+    write(client, request, to_command(*del));
   } else if (auto* asked = std::get_if<message::Get>(&request.body)) {
     read(client, request, std::move(*asked));
   } else if (auto* listed = std::get_if<message::List>(&request.body)) {
     read(client, request, std::move(*listed));
-  } else if (auto* txn = std::get_if<message::Txn>(&request.body)) {
-    write(client, request, std::move(*txn));
+  } else if (const auto* txn = std::get_if<message::Txn>(&request.body)) {
+    write(client, request, to_command(*txn));
   } else if (const auto* watched = std::get_if<message::Watch>(&request.body)) {
     watch(client, request, *watched);
   } else if (const auto* cancelled = std::get_if<message::Cancel>(&request.body)) {
@@ -282,7 +282,7 @@ bool Replica::is_quiet() const {
 
 void Replica::abandon() {
   const std::string text = config_.self.node + " has stopped before it knew whether the write was done";
-  for (const auto& [position, write] : proposed_) fail_write(write.origin, message::Code::unknown_outcome, text);
+  for (const ProposedWrite& write : proposed_) fail_write(write.origin, message::Code::unknown_outcome, text);
   for (const auto& [number, write] : forwarded_) fail_write(write.origin, message::Code::unknown_outcome, text);
   proposed_.clear();
   forwarded_.clear();

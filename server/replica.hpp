@@ -69,7 +69,7 @@ struct Effects {
 struct ReplicaLimits {
   std::size_t parked_reads = 100'000;
   std::size_t open_writes = 100'000;
-  std::size_t open_write_bytes = 128 << 20;  // of keys and values, until they are answered
+  std::size_t open_write_bytes = 128 << 20;  // of commands, until they are answered
   std::size_t log_bytes = 512 << 20;         // in memory; where snapshots cannot keep up, writes are refused
   // Of what a snapshot holds, so much of the log stays in memory, for followers that are only a little behind.
   std::uint64_t kept_entries = 10'000;
@@ -122,7 +122,7 @@ class Replica {
 
   void tick();
   // Answered in some later Effects: exactly one final answer, unless the client is gone before.
-  void request(ClientId client, message::Request request);
+  void request(ClientId client, message::Request&& request);
   void client_gone(ClientId client);
   // Whether a client takes what it is sent: watches of one that does not wait.
   void client_has_room(ClientId client, bool has_room) { watches_.client_has_room(client, has_room); }
@@ -193,12 +193,13 @@ class Replica {
   // A write that waits for a leader to be known.
   struct QueuedWrite {
     Origin origin;
-    WriteBody body;
+    raft::Payload command;
     std::uint64_t deadline = 0;  // tick
     OpenBytes open;
   };
   // A write in this server's log whose fate is not known yet.
   struct ProposedWrite {
+    raft::Position position;
     Origin origin;
     raft::Payload command;
     std::uint64_t deadline = 0;
@@ -210,7 +211,7 @@ class Replica {
     ForClient origin;
     raft::NodeId to;
     raft::Term term;  // in which `to` was asked
-    WriteBody body;
+    raft::Payload command;
     std::uint64_t deadline = 0;
     OpenBytes open;
   };
@@ -291,16 +292,17 @@ class Replica {
   void note_preferred_loss();
 
   // replica_writes.cpp
-  void write(ClientId client, message::Request& request, WriteBody body);
+  void write(ClientId client, const message::Request& request, const command::Command& asked);
   void receive_forward(const raft::NodeId& from, message::Forward& forward);
   void receive_forward_ok(const raft::NodeId& from, message::ForwardOk& answer);
-  bool has_room_for(const WriteBody& body) const;
-  void enqueue(Origin origin, WriteBody body, std::uint64_t deadline);
+  bool has_room_for(const raft::Payload& command) const;
+  void enqueue(Origin origin, raft::Payload command, std::uint64_t deadline);
   void route_writes();
   void propose_queued();
+  void note_proposed(ProposedWrite write);
   void forward_queued(const raft::NodeId& leader);
   void settle_writes(const raft::Entry& entry, const command::Command* command, const Outcome* outcome);
-  void route_again(const ForClient& origin, WriteBody body, std::uint64_t deadline, OpenBytes open);
+  void route_again(const ForClient& origin, raft::Payload command, std::uint64_t deadline, OpenBytes open);
   void note_refusal(const raft::NodeId& by, raft::Term term);
   void answer_write(const Origin& origin, const command::Command& command, const Outcome& outcome);
   void fail_write(const Origin& origin, message::Code code, std::string text);
@@ -309,7 +311,7 @@ class Replica {
 
   bool may_add() const;
   std::uint64_t growth_of(std::string_view key, std::size_t value_bytes) const;
-  std::uint64_t growth_of(const WriteBody& body) const;
+  std::uint64_t growth_of(const command::Command& command) const;
   void look_at_room();
 
   // replica_snapshots.cpp
@@ -338,7 +340,7 @@ class Replica {
   // replica_watches.cpp
   void watch(ClientId client, message::Request& request, const message::Watch& asked);
   void cancel(ClientId client, message::Request& request, const message::Cancel& asked);
-  void note_changes(std::uint64_t position, std::vector<Change> changes);
+  void note_changes(std::uint64_t position, Changes changes);
 
   // replica_reads.cpp
   template <class Asked>
@@ -408,7 +410,7 @@ class Replica {
   std::size_t open_write_bytes_ = 0;  // before those that are counted in it
   std::size_t growth_ = 0;            // likewise
   std::deque<QueuedWrite> queued_;
-  std::map<std::pair<raft::Index, raft::Term>, ProposedWrite> proposed_;
+  std::deque<ProposedWrite> proposed_;                 // by position; at one there may be some of several terms
   std::map<std::uint64_t, ForwardedWrite> forwarded_;  // by number
   // Who said, and of which term, that it does not lead: it never will again in that term.
   raft::NodeId refused_by_;

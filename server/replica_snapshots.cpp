@@ -282,10 +282,9 @@ void Replica::install(raft::Position position, std::unique_ptr<Store> store) {
   log_bytes_since_snapshot_ = 0;
   watches_.reset(position.index.value, effects_.answers);
   wake_all_newer();
-  while (!proposed_.empty() && proposed_.begin()->first.first <= position.index) {
-    const auto node = proposed_.extract(proposed_.begin());
+  for (; !proposed_.empty() && proposed_.front().position.index <= position.index; proposed_.pop_front()) {
     fail_write(
-        node.mapped().origin, message::Code::unknown_outcome,
+        proposed_.front().origin, message::Code::unknown_outcome,
         "this server has taken over a snapshot since, which does not tell what became of the write: read the "
         "key to see");
   }

@@ -15,9 +15,9 @@ void Replica::cancel(ClientId client, message::Request& request, const message::
   answer(client, request.id, message::CancelOk{asked.watch, found});
 }
 
-void Replica::note_changes(std::uint64_t position, std::vector<Change> changes) {
+void Replica::note_changes(std::uint64_t position, Changes changes) {
   if (changes.empty()) return;
-  std::vector<WatchedChange> watched;
+  WatchedChanges watched;
   watched.reserve(changes.size());
   for (Change& change : changes) {
     if (!newer_.empty()) wake_newer(change.key());

@@ -13,11 +13,10 @@
 namespace kv {
 namespace {
 
-const std::string& key_of(const command::Command& command) {
-  static const std::string none;
-  if (const auto* put = std::get_if<command::Put>(&command)) return put->key;
+std::string key_of(const command::Command& command) {
+  if (const auto* put = std::get_if<command::Put>(&command)) return std::string(put->key);
   const auto* del = std::get_if<command::Delete>(&command);
-  return del ? del->key : none;
+  return del ? std::string(del->key) : std::string();
 }
 
 using WriteAnswer = std::variant<message::PutOk, message::DeleteOk, message::TxnOk, message::Error>;
@@ -32,10 +31,10 @@ message::TxnOk to_message(const TxnDone& done) {
 }
 
 WriteAnswer answer_of(const command::Command& command, const Outcome& outcome) {
-  const std::string& key = key_of(command);
-  if (const auto* written = std::get_if<Written>(&outcome)) return message::PutOk{key, written->ts};
-  if (const auto* deleted = std::get_if<Deleted>(&outcome))
-    return message::DeleteOk{key, deleted->ts, deleted->found};
+  if (const auto* written = std::get_if<Written>(&outcome)) return message::PutOk{key_of(command), written->ts};
+  if (const auto* deleted = std::get_if<Deleted>(&outcome)) {
+    return message::DeleteOk{key_of(command), deleted->ts, deleted->found};
+  }
   if (const auto* done = std::get_if<TxnDone>(&outcome)) return to_message(*done);
   if (std::holds_alternative<TxnTooLarge>(outcome)) {
     return message::make_error(
@@ -59,21 +58,29 @@ WriteAnswer answer_of(const command::Command& command, const Outcome& outcome) {
 }
 
 // Whether it takes room on a disk that is full. What overwrites does too.
-bool adds(const WriteBody& body) {
-  if (std::holds_alternative<message::Put>(body)) return true;
-  const auto* txn = std::get_if<message::Txn>(&body);
+bool adds(const command::Command& command) {
+  if (std::holds_alternative<command::Put>(command)) return true;
+  const auto* txn = std::get_if<command::Txn>(&command);
   if (!txn) return false;
-  const auto puts = [](const message::TxnOperation& operation) { return operation.op == message::Operation::put; };
+  const auto puts = [](const command::Operation& operation) {
+    return operation.what == command::Operation::What::put;
+  };
   return std::any_of(txn->then.begin(), txn->then.end(), puts) ||
          std::any_of(txn->otherwise.begin(), txn->otherwise.end(), puts);
 }
 
+command::Command decoded(const raft::Payload& payload) {
+  std::optional<command::Command> command = command::decode(*payload);
+  invariant(command.has_value(), "what this server has encoded it can decode");
+  return std::move(*command);
+}
+
 }  // namespace
 
-bool Replica::has_room_for(const WriteBody& body) const {
+bool Replica::has_room_for(const raft::Payload& command) const {
   const std::size_t open = queued_.size() + proposed_.size() + forwarded_.size();
   return open < config_.limits.open_writes &&
-         open_write_bytes_ + bytes_of(body) <= config_.limits.open_write_bytes &&
+         open_write_bytes_ + command.size() <= config_.limits.open_write_bytes &&
          raft_.log().bytes() <= config_.limits.log_bytes;
 }
 
@@ -99,14 +106,15 @@ std::uint64_t Replica::growth_of(std::string_view key, std::size_t value_bytes) 
 }
 
 // At most: which side of a TXN is done is not known yet.
-std::uint64_t Replica::growth_of(const WriteBody& body) const {
-  if (const auto* put = std::get_if<message::Put>(&body)) return growth_of(put->key, put->value.size());
-  const auto* txn = std::get_if<message::Txn>(&body);
+std::uint64_t Replica::growth_of(const command::Command& command) const {
+  if (const auto* put = std::get_if<command::Put>(&command)) return growth_of(put->key, put->value.size());
+  const auto* txn = std::get_if<command::Txn>(&command);
   if (!txn) return 0;
-  const auto growth_of_all = [this](const std::vector<message::TxnOperation>& operations) {
+  const auto growth_of_all = [this](const std::vector<command::Operation>& operations) {
     std::uint64_t growth = 0;
-    for (const message::TxnOperation& operation : operations) {
-      if (operation.op == message::Operation::put) growth += growth_of(operation.key, operation.value->size());
+    for (const command::Operation& operation : operations) {
+      const bool puts = operation.what == command::Operation::What::put;
+      if (puts) growth += growth_of(operation.key, operation.value.size());
     }
     return growth;
   };
@@ -136,19 +144,20 @@ void Replica::look_at_room() {
   }
 }
 
-void Replica::enqueue(Origin origin, WriteBody body, std::uint64_t deadline) {
+void Replica::enqueue(Origin origin, raft::Payload command, std::uint64_t deadline) {
   expect(deadline);
-  OpenBytes open(open_write_bytes_, bytes_of(body));
-  queued_.push_back({std::move(origin), std::move(body), deadline, std::move(open)});
+  OpenBytes open(open_write_bytes_, command.size());
+  queued_.push_back({std::move(origin), std::move(command), deadline, std::move(open)});
 }
 
-void Replica::write(ClientId client, message::Request& request, WriteBody body) {
-  if (!has_room_for(body)) {
+void Replica::write(ClientId client, const message::Request& request, const command::Command& asked) {
+  raft::Payload command = to_payload(asked);
+  if (!has_room_for(command)) {
     refuse(client, request.id, message::Code::overloaded,
            config_.self.node + " has too many writes under way: try again, or another server");
     return;
   }
-  enqueue(ForClient{client, request.id, next_number_++}, std::move(body), deadline_of(request.timeout_ms));
+  enqueue(ForClient{client, request.id, next_number_++}, std::move(command), deadline_of(request.timeout_ms));
 }
 
 void Replica::receive_forward(const raft::NodeId& from, message::Forward& forward) {
@@ -163,14 +172,15 @@ void Replica::receive_forward(const raft::NodeId& from, message::Forward& forwar
     unplaced_.emplace(next_number_++, UnplacedRead{origin, deadline});
     return;
   }
-  WriteBody body = std::visit(Overloaded{[](message::ReadIndex&) -> WriteBody { return {}; },  // which it is not
-                                         [](auto& write) -> WriteBody { return std::move(write); }},
-                              forward.request);
-  if (!has_room_for(body)) {
+  raft::Payload command =
+      std::visit(Overloaded{[](const message::ReadIndex&) -> raft::Payload { return nullptr; },  // which it is not
+                            [](const auto& write) { return to_payload(to_command(write)); }},
+                 forward.request);
+  if (!has_room_for(command)) {
     fail_write(origin, message::Code::overloaded, config_.self.node + " has too many writes under way: try again");
     return;
   }
-  enqueue(origin, std::move(body), deadline);
+  enqueue(origin, std::move(command), deadline);
 }
 
 std::optional<raft::NodeId> Replica::reachable_leader() const {
@@ -200,8 +210,9 @@ void Replica::propose_queued() {
   std::vector<QueuedWrite> taken;
   std::vector<OpenBytes> growths;
   for (QueuedWrite& queued : queued_) {
-    const std::uint64_t growth = config_.quota == 0 ? 0 : growth_of(queued.body);
-    if (adds(queued.body) && !may_add()) {
+    const command::Command command = decoded(queued.command);
+    const std::uint64_t growth = config_.quota == 0 ? 0 : growth_of(command);
+    if (adds(command) && !may_add()) {
       fail_write(queued.origin, message::Code::no_space,
                  (disk_has_room_ ? std::string("the disks of a majority of the servers are full")
                                  : "the disk of the leader, " + config_.self.node + ", is full") +
@@ -215,22 +226,32 @@ void Replica::propose_queued() {
       continue;
     }
     growths.emplace_back(growth_, growth);
-    commands.push_back(raft::Payload(command::encode(to_command(std::move(queued.body)))));
+    commands.push_back(queued.command);
     taken.push_back(std::move(queued));
   }
   queued_.clear();
   if (commands.empty()) return;
-  const std::vector<raft::Payload> kept = commands;
   const std::optional<raft::Index> first = raft_.propose(std::move(commands));
   invariant(first.has_value(), "a leader that is not handing over takes proposals");
   for (std::size_t i = 0; i < taken.size(); ++i) {
     if (const auto* client = std::get_if<ForClient>(&taken[i].origin)) {
       clients_[client->client].last_routed = client->order;
     }
-    proposed_.emplace(std::pair{*first + i, raft_.term()},
-                      ProposedWrite{std::move(taken[i].origin), kept[i], taken[i].deadline,
-                                    std::move(taken[i].open), std::move(growths[i])});
+    note_proposed({{*first + i, raft_.term()},
+                   std::move(taken[i].origin),
+                   std::move(taken[i].command),
+                   taken[i].deadline,
+                   std::move(taken[i].open),
+                   std::move(growths[i])});
   }
+}
+
+// Nearly always it is the last: what an earlier term of this server had at higher positions may not have its fate
+// yet.
+void Replica::note_proposed(ProposedWrite write) {
+  auto place = proposed_.end();
+  while (place != proposed_.begin() && write.position < std::prev(place)->position) --place;
+  proposed_.insert(place, std::move(write));
 }
 
 void Replica::forward_queued(const raft::NodeId& leader) {
@@ -241,8 +262,8 @@ void Replica::forward_queued(const raft::NodeId& leader) {
     forward.number = next_number_++;
     forward.term = raft_.term().value;
     forward.timeout_ms = queued.deadline > now_ ? (queued.deadline - now_) * tick_ms : tick_ms;
-    std::visit([&](const auto& body) { forward.request = body; }, queued.body);
-    forwarded_.emplace(forward.number, ForwardedWrite{origin, leader, raft_.term(), std::move(queued.body),
+    forward.request = to_forward(decoded(queued.command));
+    forwarded_.emplace(forward.number, ForwardedWrite{origin, leader, raft_.term(), std::move(queued.command),
                                                       queued.deadline, std::move(queued.open)});
     effects_.send.push_back({leader, std::move(forward)});
   }
@@ -250,19 +271,17 @@ void Replica::forward_queued(const raft::NodeId& leader) {
 
 // The entry is applied: whatever was proposed at its position now has its fate.
 void Replica::settle_writes(const raft::Entry& entry, const command::Command* command, const Outcome* outcome) {
-  while (!proposed_.empty() && proposed_.begin()->first.first <= entry.index) {
-    auto node = proposed_.extract(proposed_.begin());
-    ProposedWrite& write = node.mapped();
-    if (node.key() == std::pair{entry.index, entry.term}) {
+  while (!proposed_.empty() && proposed_.front().position.index <= entry.index) {
+    ProposedWrite write = std::move(proposed_.front());
+    proposed_.pop_front();
+    if (write.position == raft::Position{entry.index, entry.term}) {
       invariant(command != nullptr, "a position of one term holds what was proposed there");
       answer_write(write.origin, *command, *outcome);
       continue;
     }
     // Another leader's entry is committed at this position: the write is not in the log and never will be.
-    std::optional<command::Command> lost = command::decode(*write.command);
-    invariant(lost.has_value(), "what this server has encoded it can decode");
     if (const auto* client = std::get_if<ForClient>(&write.origin)) {
-      route_again(*client, *to_write(std::move(*lost)), write.deadline, std::move(write.open));
+      route_again(*client, std::move(write.command), write.deadline, std::move(write.open));
     } else {
       fail_write(write.origin, message::Code::no_leader, "leadership changed before the write was replicated");
     }
@@ -271,7 +290,7 @@ void Replica::settle_writes(const raft::Entry& entry, const command::Command* co
 
 // The write is certainly in no log. It may be tried again unless a later write of its connection has been
 // sent on already: the two must not enter the log in the wrong order.
-void Replica::route_again(const ForClient& origin, WriteBody body, std::uint64_t deadline, OpenBytes open) {
+void Replica::route_again(const ForClient& origin, raft::Payload command, std::uint64_t deadline, OpenBytes open) {
   const auto client = clients_.find(origin.client);
   if (client == clients_.end()) return;  // gone: nobody waits for it
   if (client->second.last_routed != origin.order) {
@@ -285,7 +304,7 @@ void Replica::route_again(const ForClient& origin, WriteBody body, std::uint64_t
   }
   expect(deadline);
   // It is older than all that this connection has queued since.
-  queued_.push_front({origin, std::move(body), deadline, std::move(open)});
+  queued_.push_front({origin, std::move(command), deadline, std::move(open)});
 }
 
 // Only an answer to what was really asked says anything, and only of the term in which it was asked.
@@ -317,7 +336,7 @@ void Replica::receive_forward_ok(const raft::NodeId& from, message::ForwardOk& a
   }
   if (not_leader) {
     note_refusal(from, write.term);
-    route_again(write.origin, std::move(write.body), write.deadline, std::move(write.open));
+    route_again(write.origin, std::move(write.command), write.deadline, std::move(write.open));
   } else if (auto* put_ok = std::get_if<message::PutOk>(&answer_ok.answer)) {
     answer(write.origin.client, write.origin.id, std::move(*put_ok));
   } else if (auto* delete_ok = std::get_if<message::DeleteOk>(&answer_ok.answer)) {
@@ -384,9 +403,9 @@ void Replica::expire_writes() {
     return true;
   });
   const std::string unknown = "the write was not confirmed in time and may still be done: read the key to see";
-  std::erase_if(proposed_, [&](const auto& item) {
-    if (stays(item.second.deadline)) return false;
-    fail_write(item.second.origin, message::Code::unknown_outcome, unknown);
+  std::erase_if(proposed_, [&](const ProposedWrite& write) {
+    if (stays(write.deadline)) return false;
+    fail_write(write.origin, message::Code::unknown_outcome, unknown);
     return true;
   });
   std::erase_if(forwarded_, [&](const auto& item) {

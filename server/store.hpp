@@ -8,6 +8,8 @@
 // comes back by restore().
 #pragma once
 
+#include <absl/container/inlined_vector.h>
+
 #include <cstddef>
 #include <cstdint>
 #include <map>
@@ -41,9 +43,11 @@ struct Change {
   std::string_view key() const { return item->key(); }
 };
 
+using Changes = absl::InlinedVector<Change, 1>;  // most commands change one key, and then it needs no memory
+
 struct Applied {
   Outcome outcome;
-  std::vector<Change> changes;
+  Changes changes;
 };
 
 class Store {

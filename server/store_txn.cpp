@@ -39,7 +39,7 @@ Found state_of(const ItemMap& items, const Writes& writes, std::string_view key,
 }
 
 TxnResult result_of(const command::Operation& operation, const Found& found, std::uint64_t position) {
-  TxnResult result{operation.what, operation.key, {}, position, false};
+  TxnResult result{operation.what, std::string(operation.key), {}, position, false};
   if (operation.what == What::erase) result.found = found.value.has_value();
   if (operation.what != What::get) return result;
   if (found.value) result.value = std::string(*found.value);

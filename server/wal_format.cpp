@@ -8,6 +8,8 @@
 #include <limits>
 #include <utility>
 
+#include "common/little_endian.hpp"
+
 namespace kv::wal {
 namespace {
 
@@ -38,32 +40,11 @@ constexpr std::size_t command_bytes = 1 + 8 + 8 + 4;  // and the command
 constexpr std::size_t no_op_bytes = 1 + 8 + 8;
 constexpr std::size_t snapshot_bytes = 1 + 8 + 8 + 1 + 4;  // and the context
 
-void put_number(std::string& out, std::uint64_t value, std::size_t bytes) {
-  for (std::size_t i = 0; i < bytes; ++i) out.push_back(static_cast<char>(value >> (8 * i)));
-}
-
-void put_u32(std::string& out, std::uint64_t value) {
-  assert(value <= std::numeric_limits<std::uint32_t>::max());
-  put_number(out, value, 4);
-}
-
-void put_u64(std::string& out, std::uint64_t value) {
-  put_number(out, value, 8);
-}
-
-std::uint64_t get_number(std::string_view bytes) {
-  std::uint64_t value = 0;
-  for (std::size_t i = 0; i < bytes.size(); ++i) {
-    value |= static_cast<std::uint64_t>(static_cast<unsigned char>(bytes[i])) << (8 * i);
-  }
-  return value;
-}
-
-std::uint64_t get_u32(std::string_view bytes, std::size_t at) {
-  return get_number(bytes.substr(at, 4));
+std::uint32_t get_u32(std::string_view bytes, std::size_t at) {
+  return number_of<std::uint32_t>(bytes.substr(at));
 }
 std::uint64_t get_u64(std::string_view bytes, std::size_t at) {
-  return get_number(bytes.substr(at, 8));
+  return number_of<std::uint64_t>(bytes.substr(at));
 }
 
 std::uint64_t checksum(std::string_view bytes, std::uint64_t salt) {
@@ -101,26 +82,26 @@ class BodyWriter {
 
   void hard_state(const raft::HardState& state) {
     start(RecordType::hard_state);
-    put_u64(field_, state.term.value);
-    put_u32(field_, state.vote.name.size());
+    append_number<std::uint64_t>(field_, state.term.value);
+    append_number<std::uint32_t>(field_, state.vote.name.size());
     finish(state.vote.name);
   }
 
   void snapshot(const raft::SnapshotMark& mark) {
     start(RecordType::snapshot);
-    put_u64(field_, mark.position.term.value);
-    put_u64(field_, mark.position.index.value);
-    put_number(field_, mark.resets_log ? 1 : 0, 1);
-    put_u32(field_, context_of(mark).size());
+    append_number<std::uint64_t>(field_, mark.position.term.value);
+    append_number<std::uint64_t>(field_, mark.position.index.value);
+    append_number<std::uint8_t>(field_, mark.resets_log ? 1 : 0);
+    append_number<std::uint32_t>(field_, context_of(mark).size());
     finish(context_of(mark));
   }
 
   void entry(const raft::Entry& entry) {
     start(entry.command ? RecordType::command : RecordType::no_op);
-    put_u64(field_, entry.term.value);
-    put_u64(field_, entry.index.value);
+    append_number<std::uint64_t>(field_, entry.term.value);
+    append_number<std::uint64_t>(field_, entry.index.value);
     if (!entry.command) return finish({});
-    put_u32(field_, entry.command.size());
+    append_number<std::uint32_t>(field_, entry.command.size());
     finish(*entry.command);
   }
 
@@ -203,26 +184,31 @@ class RecordReader {
  private:
   void read_hard_state(Batch& batch) {
     raft::HardState& state = batch.hard_state.emplace();
-    state.term = raft::Term(get_number(take(8)));
-    state.vote.name = take(get_number(take(4)));
+    state.term = raft::Term(number<std::uint64_t>());
+    state.vote.name = take(number<std::uint32_t>());
   }
 
   void read_snapshot(Batch& batch) {
     raft::SnapshotMark& mark = batch.snapshot.emplace();
-    mark.position.term = raft::Term(get_number(take(8)));
-    mark.position.index = raft::Index(get_number(take(8)));
-    const std::uint64_t resets = get_number(take(1));
+    mark.position.term = raft::Term(number<std::uint64_t>());
+    mark.position.index = raft::Index(number<std::uint64_t>());
+    const std::uint64_t resets = number<std::uint8_t>();
     if (resets > 1 || mark.position.index == raft::Index{}) ok_ = false;
     mark.resets_log = resets == 1;
-    mark.context = raft::Payload(take(get_number(take(4))));
+    mark.context = raft::Payload(take(number<std::uint32_t>()));
   }
 
   void read_entry(Batch& batch, RecordType type) {
     raft::Entry& entry = batch.entries.emplace_back();
-    entry.term = raft::Term(get_number(take(8)));
-    entry.index = raft::Index(get_number(take(8)));
+    entry.term = raft::Term(number<std::uint64_t>());
+    entry.index = raft::Index(number<std::uint64_t>());
     if (type == RecordType::no_op) return;
-    entry.command = raft::Payload(take(get_number(take(4))));
+    entry.command = raft::Payload(take(number<std::uint32_t>()));
+  }
+
+  template <class Unsigned>
+  Unsigned number() {
+    return number_of<Unsigned>(take(sizeof(Unsigned)));
   }
 
   std::string_view take(std::uint64_t bytes) {
@@ -273,13 +259,13 @@ std::string encode_segment_header(const SegmentHeader& header) {
   assert(header.identity.size() == identity_bytes);
   assert(header.bytes % sector_bytes == 0);
   std::string out(segment_magic);
-  put_u32(out, format_version);
-  put_u32(out, 0);
-  put_u64(out, header.number);
-  put_u64(out, header.bytes);
+  append_number<std::uint32_t>(out, format_version);
+  append_number<std::uint32_t>(out, 0);
+  append_number<std::uint64_t>(out, header.number);
+  append_number<std::uint64_t>(out, header.bytes);
   out += header.identity;
   out.resize(header_checksum_at, '\0');
-  put_u64(out, checksum(out, 0));
+  append_number<std::uint64_t>(out, checksum(out, 0));
   return out;
 }
 
@@ -327,11 +313,11 @@ void encode_batch(std::uint64_t number, raft::Index commit, const raft::Write& w
 
   // The header's checksum covers the body's, so that the two cannot be of different batches.
   std::string header(batch_magic);
-  put_u32(header, body_bytes);
-  put_u64(header, number);
-  put_u64(header, commit.value);
-  put_u64(header, checksum(std::string_view(out).substr(batch_header_bytes), salt));
-  put_u64(header, checksum(header, salt));
+  append_number<std::uint32_t>(header, body_bytes);
+  append_number<std::uint64_t>(header, number);
+  append_number<std::uint64_t>(header, commit.value);
+  append_number<std::uint64_t>(header, checksum(std::string_view(out).substr(batch_header_bytes), salt));
+  append_number<std::uint64_t>(header, checksum(header, salt));
   out.replace(0, batch_header_bytes, header);
 }
 

@@ -22,7 +22,7 @@ message::Event event_of(std::uint64_t ts, const WatchedChange& change) {
 
 // ---- Changes
 
-void Watches::record(std::uint64_t ts, std::vector<WatchedChange> changes, std::vector<ClientAnswer>& out) {
+void Watches::record(std::uint64_t ts, WatchedChanges changes, std::vector<ClientAnswer>& out) {
   for (WatchedChange& change : changes) {
     bytes_ += bytes_of(change);
     ring_.push_back({ts, std::move(change), nullptr});

@@ -7,6 +7,8 @@
 // take more is an input.
 #pragma once
 
+#include <absl/container/inlined_vector.h>
+
 #include <cstddef>
 #include <cstdint>
 #include <deque>
@@ -39,6 +41,7 @@ struct WatchedChange {
   Item::Ref item;  // as it is now, or was
   bool deleted = false;
 };
+using WatchedChanges = absl::InlinedVector<WatchedChange, 1>;
 
 class Watches {
  public:
@@ -47,7 +50,7 @@ class Watches {
   // ---- Changes
 
   // All that the command at this position, greater than every one before, has changed.
-  void record(std::uint64_t ts, std::vector<WatchedChange> changes, std::vector<ClientAnswer>& out);
+  void record(std::uint64_t ts, WatchedChanges changes, std::vector<ClientAnswer>& out);
   // The state is that of `position` now, and what led there is not known.
   void reset(std::uint64_t position, std::vector<ClientAnswer>& out);
   // Lets watches that read in the ring go on; has_more(): there is more for some of them in the next turn.

@@ -9,12 +9,13 @@ namespace {
 const Session session{"0d9a6b1e-6f0f-4a52-9a9c-0f4f2f6f7a11", 17, 41};
 
 std::vector<Command> examples() {
-  const std::string zeros("a\0b\0", 4);
+  static const std::string zeros("a\0b\0", 4);
+  static const std::string big(1 << 20, 'v');
   return {
       Put{"colour", "blue", std::nullopt, std::nullopt},
       Put{"", "", std::nullopt, std::nullopt},
       Put{zeros, zeros, 0, std::nullopt},
-      Put{"k", std::string(1 << 20, 'v'), UINT64_MAX, session},
+      Put{"k", big, UINT64_MAX, session},
       Put{"k", "v", std::nullopt, Session{"", UINT64_MAX, UINT64_MAX}},
       Delete{"colour", std::nullopt, std::nullopt},
       Delete{"colour", 58, session},
@@ -33,7 +34,8 @@ std::vector<Command> examples() {
 
 TEST_CASE("command: decode gives back what encode was given") {
   for (const Command& command : examples()) {
-    const std::optional<Command> decoded = decode(encode(command));
+    const std::string bytes = encode(command);
+    const std::optional<Command> decoded = decode(bytes);
     REQUIRE(decoded);
     CHECK(*decoded == command);
   }

@@ -122,7 +122,7 @@ class Run {
       const auto command = entry.command ? command::decode(*entry.command) : std::nullopt;
       const auto* write = command ? std::get_if<command::Put>(&*command) : nullptr;
       if (!write) continue;
-      const std::uint64_t id = std::stoull(write->value);
+      const std::uint64_t id = std::stoull(std::string(write->value));
       INFO("request " << id << " is at " << index.value);
       CHECK(positions.emplace(id, index.value).second);
       CHECK(id > last_of[asked_.at(id).client]);

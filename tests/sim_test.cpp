@@ -44,9 +44,9 @@ TEST_CASE("sim: events happen by time, and at one time in the order they were pl
 
 TEST_CASE("sim: the model keeps every version, and counts a repeated write once", "[sim]") {
   Model model(2);
-  const auto put = [&](std::uint64_t position, std::string value, std::optional<command::Session> session,
+  const auto put = [&](std::uint64_t position, std::string_view value, std::optional<command::Session> session,
                        std::optional<std::uint64_t> if_ts = {}) {
-    const command::Command command = command::Put{"k", std::move(value), if_ts, session};
+    const command::Command command = command::Put{"k", value, if_ts, session};
     model.apply(position, &command);
   };
   const auto at = [&](std::uint64_t position) {

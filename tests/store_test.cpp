@@ -11,15 +11,15 @@ using command::Session;
 
 namespace {
 
-Command put(std::string key, std::string value, std::optional<std::uint64_t> if_ts = {}) {
-  return Put{std::move(key), std::move(value), if_ts, std::nullopt};
+Command put(std::string_view key, std::string_view value, std::optional<std::uint64_t> if_ts = {}) {
+  return Put{key, value, if_ts, std::nullopt};
 }
-Command del(std::string key, std::optional<std::uint64_t> if_ts = {}) {
-  return Delete{std::move(key), if_ts, std::nullopt};
+Command del(std::string_view key, std::optional<std::uint64_t> if_ts = {}) {
+  return Delete{key, if_ts, std::nullopt};
 }
 // The seq-th write of a session that began at position `from`.
-Command put_in(const std::string& session, std::uint64_t seq, std::string value = "v", std::uint64_t from = 0) {
-  return Put{"k", std::move(value), std::nullopt, Session{session, seq, from}};
+Command put_in(std::string_view session, std::uint64_t seq, std::string_view value = "v", std::uint64_t from = 0) {
+  return Put{"k", value, std::nullopt, Session{session, seq, from}};
 }
 
 Outcome outcome(Store& store, std::uint64_t position, const Command& command) {

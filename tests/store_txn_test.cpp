@@ -14,14 +14,14 @@ using command::Txn;
 
 namespace {
 
-Operation put(std::string key, std::string value) {
-  return {Operation::What::put, std::move(key), std::move(value)};
+Operation put(std::string_view key, std::string_view value) {
+  return {Operation::What::put, key, value};
 }
-Operation erase(std::string key) {
-  return {Operation::What::erase, std::move(key), {}};
+Operation erase(std::string_view key) {
+  return {Operation::What::erase, key, {}};
 }
-Operation get(std::string key) {
-  return {Operation::What::get, std::move(key), {}};
+Operation get(std::string_view key) {
+  return {Operation::What::get, key, {}};
 }
 
 TxnDone done(Store& store, std::uint64_t position, Txn txn) {

@@ -1,6 +1,7 @@
 // A walk gives the store as it was when the walk began, whatever is applied meanwhile; restore() takes it back.
 #include <array>
 #include <catch2/catch.hpp>
+#include <deque>
 #include <random>
 
 #include "server/store.hpp"
@@ -30,7 +31,7 @@ class Commands {
     if (what == 0) return Members{"c" + std::to_string(below(3)), {{"n1", "i", "p", "a"}}};
     if (what < 6) return Delete{key(), if_ts(position), session(position)};
     if (what < 9) return txn(position);
-    return Put{key(), std::string(below(4) == 0 ? below(3000) : below(30), 'v'), if_ts(position),
+    return Put{key(), kept(std::string(below(4) == 0 ? below(3000) : below(30), 'v')), if_ts(position),
                session(position)};
   }
 
@@ -38,9 +39,11 @@ class Commands {
   std::size_t slice() { return 1 + below(std::size_t{1} << below(17)); }
 
  private:
-  std::string key() {
+  // For the commands, which show texts that are kept elsewhere.
+  std::string_view kept(std::string text) { return texts_.emplace_back(std::move(text)); }
+  std::string_view key() {
     const std::uint64_t number = below(60);
-    return std::string(number % 7, 'k') + std::to_string(number);
+    return kept(std::string(number % 7, 'k') + std::to_string(number));
   }
   command::Txn txn(std::uint64_t position) {
     command::Txn txn;
@@ -48,7 +51,7 @@ class Commands {
     for (std::uint64_t left = below(4); left > 0; --left) {
       using What = command::Operation::What;
       const What what = std::array{What::put, What::erase, What::get}[below(3)];
-      txn.then.push_back({what, key(), what == What::put ? std::string(below(100), 'w') : ""});
+      txn.then.push_back({what, key(), what == What::put ? kept(std::string(below(100), 'w')) : ""});
     }
     txn.otherwise.push_back({command::Operation::What::get, key(), {}});
     txn.session = session(position);
@@ -62,11 +65,12 @@ class Commands {
     if (below(2) == 0) return std::nullopt;
     // Some seqs come again, some too late.
     const std::uint64_t from = below(3) == 0 ? below(position) : position - 1;
-    return Session{"s" + std::to_string(below(sessions_)), 1 + below(400), from};
+    return Session{kept("s" + std::to_string(below(sessions_))), 1 + below(400), from};
   }
 
   std::mt19937_64 random_;
   std::uint64_t sessions_;
+  std::deque<std::string> texts_;
 };
 
 // A store and what was applied to it.

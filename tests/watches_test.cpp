@@ -47,7 +47,7 @@ class Stage {
   }
   // Of keys and what they are now; without a value they are deleted.
   void record(std::uint64_t ts, const std::vector<std::pair<std::string, std::optional<std::string>>>& changes) {
-    std::vector<WatchedChange> changed;
+    WatchedChanges changed;
     for (const auto& [key, value] : changes) changed.push_back({Item::make(key, value.value_or(""), ts), !value});
     watches.record(ts, std::move(changed), out_);
     applied_ = ts;

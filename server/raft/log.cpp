@@ -44,15 +44,15 @@ const Entry& Log::at(Index index) const {
 }
 
 std::vector<Entry> Log::slice(Index first, Index last, std::size_t max_bytes) const {
-  std::vector<Entry> entries;
-  std::size_t bytes = 0;
-  for (Index index = first; index <= std::min(last, last_index()); index = index.next()) {
-    const Entry& entry = at(index);
-    bytes += entry.bytes();
-    if (!entries.empty() && bytes > max_bytes) break;
-    entries.push_back(entry);
-  }
-  return entries;
+  last = std::min(last, last_index());
+  if (first > last) return {};
+  invariant(first > base_.index, "only an entry that is in the log is read");
+  const auto begin = entries_.begin() + static_cast<std::ptrdiff_t>(first - first_index());
+  const auto limit = begin + static_cast<std::ptrdiff_t>(last - first) + 1;
+  std::size_t bytes = begin->bytes();
+  auto end = begin + 1;
+  while (end != limit && (bytes += end->bytes()) <= max_bytes) ++end;
+  return {begin, end};
 }
 
 void Log::append(Entry entry) {

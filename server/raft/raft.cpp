@@ -1,6 +1,7 @@
 #include "server/raft/raft.hpp"
 
 #include <algorithm>
+#include <limits>
 #include <utility>
 
 #include "server/raft/invariant.hpp"
@@ -223,7 +224,8 @@ Output Raft::take_output() {
   take_messages(output);
   forget_some();
   if (!lacks_state_) {
-    for (; taken_ < commit_; taken_ = taken_.next()) output.committed.push_back(log_.at(taken_.next()));
+    output.committed = log_.slice(taken_.next(), commit_, std::numeric_limits<std::size_t>::max());
+    taken_ = taken_ + output.committed.size();
   }
   output.reads = std::exchange(safe_reads_, {});
   output.dropped_reads = std::exchange(dropped_reads_, {});

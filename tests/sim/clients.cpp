@@ -1,6 +1,7 @@
 #include "tests/sim/clients.hpp"
 
 #include <algorithm>
+#include <cstdio>
 #include <utility>
 
 namespace kv::sim {
@@ -79,9 +80,12 @@ void Clients::say_init(std::size_t index) {
   });
 }
 
-void Clients::begin_session(Client& client, std::uint64_t applied) {
+void Clients::begin_session(std::size_t index, std::uint64_t applied) {
+  Client& client = clients_[index];
   if (!client.memory.session.empty()) return;
-  client.memory.session = client.name + "-writes-" + std::to_string(++client.sessions);
+  char uuid[37];
+  std::snprintf(uuid, sizeof uuid, "%08zx-0000-4000-8000-%012zx", index, std::size_t{++client.sessions});
+  client.memory.session = uuid;
   client.memory.session_from = applied;
 }
 
@@ -92,7 +96,7 @@ void Clients::arrive(std::size_t index, const message::Answer& answer) {
     const auto* ok = std::get_if<message::InitOk>(&answer.body);
     if (!ok) return lose(index);
     client.connection->ready = true;
-    begin_session(client, ok->applied);
+    begin_session(index, ok->applied);
     for (const std::size_t operation : std::exchange(client.waiting, {})) attempt(operation);
     return;
   }

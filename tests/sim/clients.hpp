@@ -85,7 +85,7 @@ class Clients {
   void name(std::size_t operation);
   void arrive(std::size_t client, const message::Answer& answer);
   void note_wait(const Client& client, const message::Answer& answer);
-  void begin_session(Client& client, std::uint64_t applied);
+  void begin_session(std::size_t index, std::uint64_t applied);
   void settle(std::size_t operation, const message::Answer& answer);
   void settle_error(std::size_t operation, const message::Error& error);
   void unknown(std::size_t operation);

@@ -29,7 +29,7 @@ void Connections::send(ClientId id, message::Request request) {
     Node& node = *nodes_[found->second.node];
     node.hand([this, &node, id, request] {
       judge_.asked(node.name(), id, request);
-      node.replica().request(id, request);
+      node.replica().request(id, message::Request(request));
       node.poke();
     });
   });

@@ -17,12 +17,12 @@ std::string spell(const raft::HardState& state) {
 
 // What a command asks to be written, each the only one of its kind.
 std::vector<std::string> values_of(const command::Command& command) {
-  if (const auto* put = std::get_if<command::Put>(&command)) return {put->value};
+  if (const auto* put = std::get_if<command::Put>(&command)) return {std::string(put->value)};
   std::vector<std::string> values;
   if (const auto* txn = std::get_if<command::Txn>(&command)) {
     for (const auto* operations : {&txn->then, &txn->otherwise}) {
       for (const command::Operation& operation : *operations) {
-        if (operation.what == command::Operation::What::put) values.push_back(operation.value);
+        if (operation.what == command::Operation::What::put) values.emplace_back(operation.value);
       }
     }
   }
@@ -302,7 +302,7 @@ void Judge::check_store(const std::string& node, const Replica& replica, std::ui
   for (std::uint64_t position = before + 1; position <= applied; ++position) {
     if (const Model::Effect* effect = model_.effect(position)) check_key(node, replica, effect->key);
     if (!model_.txn(position)) continue;
-    for (const command::Operation& operation : model_.txn(position)->done())
+    for (const message::TxnOperation& operation : model_.txn(position)->done())
       check_key(node, replica, operation.key);
   }
   if (applied % digest_every != 0) return;

@@ -37,21 +37,8 @@ std::vector<std::string> values_without_session(const message::Request& request)
   return values;
 }
 
-bool is_same(const std::vector<message::TxnOperation>& asked, const std::vector<command::Operation>& done) {
-  return std::equal(asked.begin(), asked.end(), done.begin(), done.end(), [](const auto& a, const auto& b) {
-    using What = command::Operation::What;
-    const What what = a.op == message::Operation::put     ? What::put
-                      : a.op == message::Operation::erase ? What::erase
-                                                          : What::get;
-    return what == b.what && a.key == b.key && a.value.value_or("") == b.value;
-  });
-}
-
-bool is_same(const message::Txn& asked, const command::Txn& done) {
-  return is_same(asked.then, done.then) && is_same(asked.otherwise, done.otherwise) &&
-         std::equal(asked.conditions.begin(), asked.conditions.end(), done.conditions.begin(),
-                    done.conditions.end(),
-                    [](const auto& a, const auto& b) { return a.key == b.key && a.ts == b.ts; });
+bool is_same(const message::Txn& asked, const message::Txn& done) {
+  return asked.then == done.then && asked.otherwise == done.otherwise && asked.conditions == done.conditions;
 }
 
 constexpr std::uint64_t allowance = 5;  // ticks that an answer may come late

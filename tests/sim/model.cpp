@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "server/translate.hpp"
+
 namespace kv::sim {
 namespace {
 
@@ -12,9 +14,9 @@ constexpr std::size_t answers_a_session = 256;  // docs/protocol.md, PUT
 void Model::apply(std::uint64_t position, const command::Command* command) {
   if (!command) return;
   if (const auto* put = std::get_if<command::Put>(command)) {
-    write(position, put->key, put->if_ts, put->session, put->value);
+    write(position, std::string(put->key), put->if_ts, put->session, std::string(put->value));
   } else if (const auto* del = std::get_if<command::Delete>(command)) {
-    write(position, del->key, del->if_ts, del->session, std::nullopt);
+    write(position, std::string(del->key), del->if_ts, del->session, std::nullopt);
   } else if (const auto* txn = std::get_if<command::Txn>(command)) {
     transact(position, *txn);
   }
@@ -45,26 +47,26 @@ void Model::write(std::uint64_t position, const std::string& key, const std::opt
 // What the operations have written so far lies in `now`, over the state before.
 void Model::transact(std::uint64_t position, const command::Txn& txn) {
   if (txn.session && !is_first(position, *txn.session)) return;
-  TxnEffect effect{txn, true, {}};
-  for (const command::Condition& condition : txn.conditions) {
+  TxnEffect effect{std::get<message::Txn>(to_forward(txn)), true, {}};
+  for (const message::TxnCondition& condition : effect.txn.conditions) {
     const Version* before = newest(condition.key);
     if (condition.ts != (before ? before->position : 0)) effect.succeeded = false;
   }
   std::map<std::string, Version> now;
   std::map<std::string, std::size_t> last;
-  for (const command::Operation& operation : effect.done()) {
+  for (const message::TxnOperation& operation : effect.done()) {
     const Version* before = newest(operation.key);
     if (const auto written = now.find(operation.key); written != now.end()) before = &written->second;
     const bool found = before && before->value;
     TxnResult result{std::nullopt, position, false};
-    if (operation.what == command::Operation::What::get) {
+    if (operation.op == message::Operation::get) {
       result.value = found ? before->value : std::nullopt;
       result.ts = found ? before->position : 0;
     } else {
-      const bool puts = operation.what == command::Operation::What::put;
+      const bool puts = operation.op == message::Operation::put;
       result.found = !puts && found;
       last[operation.key] = effect.results.size();
-      now[operation.key] = {position, puts ? std::optional(operation.value) : std::nullopt};
+      now[operation.key] = {position, puts ? operation.value : std::nullopt};
     }
     effect.results.push_back(std::move(result));
   }
@@ -78,7 +80,8 @@ void Model::transact(std::uint64_t position, const command::Txn& txn) {
 }
 
 bool Model::is_first(std::uint64_t position, const command::Session& asked) {
-  if (!sessions_.contains(asked.id)) {
+  const std::string id(asked.id);
+  if (!sessions_.contains(id)) {
     if (asked.from < forgotten_through_) return false;
     if (sessions_.size() == sessions_kept_) {
       const auto idlest = std::min_element(sessions_.begin(), sessions_.end(), [](const auto& a, const auto& b) {
@@ -88,7 +91,7 @@ bool Model::is_first(std::uint64_t position, const command::Session& asked) {
       sessions_.erase(idlest);
     }
   }
-  Session& session = sessions_[asked.id];
+  Session& session = sessions_[id];
   session.last_used = position;
   if (asked.seq <= session.dropped_through || session.answered.contains(asked.seq)) return false;
   session.answered[asked.seq] = true;

@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "common/message.hpp"
 #include "server/command.hpp"
 
 namespace kv::sim {
@@ -33,11 +34,11 @@ class Model {
     bool found = false;  // of a DELETE
   };
   struct TxnEffect {
-    command::Txn txn;
+    message::Txn txn;
     bool succeeded = false;
     std::vector<TxnResult> results;
 
-    const std::vector<command::Operation>& done() const { return succeeded ? txn.then : txn.otherwise; }
+    const std::vector<message::TxnOperation>& done() const { return succeeded ? txn.then : txn.otherwise; }
   };
   // A key that is another after a position than before it; a position's stand in the order of its operations.
   struct Change {

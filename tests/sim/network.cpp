@@ -8,6 +8,15 @@
 namespace kv::sim {
 namespace {
 
+// As it goes over a real link.
+raft::Message over_the_wire(const raft::Message& message) {
+  std::string frame;
+  std::visit([&frame](const auto& wire) { message::encode(wire, frame); }, to_wire(message));
+  const std::size_t size = frame.size();
+  frame.append(4, '\0');  // as FrameReader does
+  return *from_wire(std::get<message::Peer>(message::decode_peer(std::string_view(frame).substr(0, size))));
+}
+
 constexpr Time dial_pause = 20 * ms;          // server/peers.cpp: 20 to 500 ms
 constexpr Time handshake_time = second;       // likewise, though shorter
 constexpr Time silence_noticed = 5 * second;  // a peer whose machine is gone: Connection::watch_liveness
@@ -226,8 +235,7 @@ void Network::send(NodeIndex from, PeerMessage message) {
   const bool in_order = std::holds_alternative<message::Forward>(message.body) ||
                         std::holds_alternative<message::ForwardOk>(message.body);
   if (!in_order) {
-    // As it goes over a real link, but for its JSON.
-    if (auto* body = std::get_if<raft::Message>(&message.body)) *body = *from_wire(to_wire(*body));
+    if (auto* body = std::get_if<raft::Message>(&message.body)) *body = over_the_wire(*body);
     send_raft(from, to, std::move(message));
   } else {
     tell_sent(from, message, "");

@@ -98,7 +98,7 @@ std::string first_value(const message::Txn& txn) {
 }
 
 // What the operation reads of the state before the transaction.
-void add_read(const command::Operation& operation, const Model::TxnResult& result, std::uint64_t position,
+void add_read(const message::TxnOperation& operation, const Model::TxnResult& result, std::uint64_t position,
               history::Operation entry, history::History& out) {
   entry.key = operation.key;
   entry.consistency = history::Consistency::linearizable;
@@ -108,12 +108,12 @@ void add_read(const command::Operation& operation, const Model::TxnResult& resul
   out.push_back(std::move(entry));
 }
 
-void add_write(const Model& model, const command::Operation& operation, std::uint64_t position,
+void add_write(const Model& model, const message::TxnOperation& operation, std::uint64_t position,
                history::Operation entry, history::History& out) {
-  const bool puts = operation.what == command::Operation::What::put;
+  const bool puts = operation.op == message::Operation::put;
   entry.key = operation.key;
   entry.function = puts ? history::Function::put : history::Function::del;
-  entry.value = operation.value;
+  entry.value = operation.value.value_or("");
   entry.ts = place(position, operation.key);
   const Model::Version* before = model.at(operation.key, position - 1);
   entry.found = !puts && before && before->value;
@@ -130,11 +130,11 @@ void add(const message::Txn& txn, const message::Answer& answer, history::Operat
   if (!effect) return;
   entry.outcome = history::Outcome::ok;
   entry.ended = is_known ? entry.ended : end;
-  std::map<std::string, const command::Operation*> writes;  // of each key the last
+  std::map<std::string, const message::TxnOperation*> writes;  // of each key the last
   std::set<std::string> read;
   for (std::size_t i = 0; i < effect->done().size(); ++i) {
-    const command::Operation& operation = effect->done()[i];
-    if (operation.what != command::Operation::What::get) {
+    const message::TxnOperation& operation = effect->done()[i];
+    if (operation.op != message::Operation::get) {
       writes[operation.key] = &operation;
     } else if (is_known && !writes.contains(operation.key) && read.insert(operation.key).second) {
       add_read(operation, effect->results[i], position, entry, out);
