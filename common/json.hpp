@@ -129,7 +129,8 @@ class TextSink {
   static constexpr std::size_t least_bytes = 512;
   static constexpr std::size_t kept_bytes = 64 << 10;
 
-  void grow(std::size_t more) {
+  // Rare, so that what calls it stays small enough to be a part of its own callers.
+  [[gnu::noinline, gnu::cold]] void grow(std::size_t more) {
     const std::string_view so_far = text();
     const std::size_t size = std::max(least_bytes, 2 * (so_far.size() + more));
     auto bytes = std::make_unique_for_overwrite<char[]>(size);

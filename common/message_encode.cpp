@@ -18,7 +18,8 @@ class Encoder {
   // The object of a message: its type, its id if it has one, and its members.
   void message(std::string_view type, const std::optional<std::uint64_t>& id, const auto& described) {
     writer_.start_object();
-    required("type", type);
+    writer_.name("type");
+    writer_.plain_string(type);
     if (id) required("id", *id);
     describe(*this, described);
     writer_.end_object();

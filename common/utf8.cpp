@@ -29,16 +29,24 @@ std::size_t utf8_length(std::string_view text) {
   return length;
 }
 
+// Of the ASCII with which the text begins: all of it, or what is in whole words.
+std::size_t ascii_length(std::string_view text) {
+  std::uint64_t words[2] = {};
+  std::size_t i = 0;
+  const auto is_ascii = [&] { return ((words[0] | words[1]) & 0x8080808080808080u) == 0; };
+  for (; i + sizeof words <= text.size(); i += sizeof words) {
+    std::memcpy(words, text.data() + i, sizeof words);
+    if (!is_ascii()) return i;
+  }
+  words[0] = words[1] = 0;
+  if (i != text.size()) std::memcpy(words, text.data() + i, text.size() - i);
+  return is_ascii() ? text.size() : i;
+}
+
 bool is_valid_utf8(std::string_view text) {
   std::size_t i = 0;
   while (i < text.size()) {
-    // Nearly all text is ASCII: eight bytes at a time, as long as none has its high bit set.
-    std::uint64_t word;
-    while (i + sizeof word <= text.size()) {
-      std::memcpy(&word, text.data() + i, sizeof word);
-      if ((word & 0x8080808080808080u) != 0) break;
-      i += sizeof word;
-    }
+    i += ascii_length(text.substr(i));  // nearly all text is
     if (i == text.size()) break;
     const std::size_t length = utf8_length(text.substr(i));
     if (length == 0) return false;

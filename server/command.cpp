@@ -31,10 +31,9 @@ bool sorted(const Members& members) {
 
 class Encoder {
  public:
-  std::string take() { return std::move(bytes_); }
+  explicit Encoder(std::string& out) : bytes_(out) {}
 
   void operator()(const Put& put) {
-    bytes_.reserve(put.key.size() + put.value.size() + 128);
     start(Kind::put);
     byte(flags(put.if_ts, put.session));
     string(put.key);
@@ -114,7 +113,7 @@ class Encoder {
     bytes_.append(text);
   }
 
-  std::string bytes_;
+  std::string& bytes_;
 };
 
 // Reads field after field. Once something does not fit, ok() is false for good and every further field is
@@ -256,10 +255,14 @@ std::optional<Command> decode_kind(Decoder& in) {
 
 }  // namespace
 
+void encode(const Command& command, std::string& out) {
+  std::visit(Encoder(out), command);
+}
+
 std::string encode(const Command& command) {
-  Encoder encoder;
-  std::visit(encoder, command);
-  return encoder.take();
+  std::string out;
+  encode(command, out);
+  return out;
 }
 
 std::optional<Command> decode(std::string_view bytes) {

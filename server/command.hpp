@@ -79,6 +79,7 @@ struct Members {
 using Command = std::variant<Put, Delete, Txn, Members>;
 
 std::string encode(const Command& command);
+void encode(const Command& command, std::string& out);  // appends
 // Of one without members, `bytes` must outlive what is returned. nullopt: not a command of a version that this
 // program knows.
 std::optional<Command> decode(std::string_view bytes);

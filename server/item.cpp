@@ -7,10 +7,13 @@
 #include <limits>
 #include <new>
 
+#include "common/snapshot_format.hpp"
+
 namespace kv {
 
 Item::Item(std::string_view key, std::string_view value, std::uint64_t ts)
     : ts_(ts),
+      digest_(snapshot::item_digest(key, value, ts)),
       value_bytes_(static_cast<std::uint32_t>(value.size())),
       key_bytes_(static_cast<std::uint16_t>(key.size())) {
   char* behind = reinterpret_cast<char*>(this + 1);

@@ -411,13 +411,6 @@ void Replica::apply(const raft::Entry& entry) {
   applied_term_ = entry.term;
 }
 
-void Replica::answer(ClientId client, std::uint64_t id, decltype(message::Answer::body)&& body) {
-  ClientAnswer& answer = effects_.answers.emplace_back();
-  answer.client = client;
-  answer.answer.id = id;
-  answer.answer.body = std::move(body);
-}
-
 void Replica::refuse(ClientId client, std::uint64_t id, message::Code code, std::string text) {
   answer(client, id, message::make_error(code, std::move(text)));
 }

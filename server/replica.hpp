@@ -20,6 +20,7 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <type_traits>
 #include <unordered_map>
 #include <utility>
 #include <variant>
@@ -269,7 +270,13 @@ class Replica {
   };
 
   // replica.cpp
-  void answer(ClientId client, std::uint64_t id, decltype(message::Answer::body)&& body);
+  template <class Body>
+  void answer(ClientId client, std::uint64_t id, Body&& body) {
+    ClientAnswer& answer = effects_.answers.emplace_back();
+    answer.client = client;
+    answer.answer.id = id;
+    answer.answer.body.template emplace<std::remove_cvref_t<Body>>(std::forward<Body>(body));
+  }
   void refuse(ClientId client, std::uint64_t id, message::Code code, std::string text);
   void notice(Notice::Level level, std::string text);
   void absorb(raft::Output output);

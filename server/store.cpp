@@ -88,14 +88,14 @@ Change Store::erase(std::uint64_t position, std::string_view key) {
 
 void Store::count(const Item& item) {
   bytes_ += item.key().size() + item.value().size();
-  content_digest_ += snapshot::item_digest(item.key(), item.value(), item.ts());
+  content_digest_ += item.digest();
 }
 
 // Takes an item that has left the map, if one has.
 void Store::retire(Item::Ref item) {
   if (!item) return;
   bytes_ -= item->key().size() + item->value().size();
-  content_digest_ -= snapshot::item_digest(item->key(), item->value(), item->ts());
+  content_digest_ -= item->digest();
   if (walk_) walk_->keep(std::move(item));
 }
 

@@ -187,7 +187,13 @@ command::Txn to_command(const message::Txn& wire) {
 }
 
 raft::Payload to_payload(const command::Command& command) {
-  return raft::Payload(command::encode(command));
+  constexpr std::size_t kept_bytes = 64 << 10;
+  thread_local std::string bytes;  // kept for its memory
+  bytes.clear();
+  command::encode(command, bytes);
+  raft::Payload payload(bytes);
+  if (bytes.capacity() > kept_bytes) bytes = {};
+  return payload;
 }
 
 ForwardedBody to_forward(const command::Command& command) {
