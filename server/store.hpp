@@ -22,7 +22,7 @@
 #include "common/snapshot_format.hpp"
 #include "server/command.hpp"
 #include "server/deletions.hpp"
-#include "server/item.hpp"
+#include "server/item_map.hpp"
 #include "server/outcome.hpp"
 #include "server/store_walk.hpp"
 #include "server/write_session.hpp"

@@ -22,6 +22,13 @@ std::uint64_t written_at(const SessionEntry& entry) {
   return entry.second.last_position;
 }
 
+void erase_until(ItemMap& items, ItemMap::const_iterator end) {
+  items.erase_until(end);
+}
+void erase_until(WriteSessions& sessions, WriteSessions::const_iterator end) {
+  sessions.erase(sessions.begin(), end);
+}
+
 void append(std::string& records, const Item& item) {
   append_record(records, snapshot::Item{item.ts(), item.key(), item.value()});
 }
@@ -96,7 +103,7 @@ bool StoreWalk::step_through(const Map& now, Map& kept, std::size_t enough, std:
     ++(is_kept ? old : current);
   }
   if (last) last_ = *last;
-  kept.erase(kept.begin(), old);
+  erase_until(kept, old);
   return more;
 }
 

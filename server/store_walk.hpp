@@ -13,7 +13,7 @@
 
 #include "common/snapshot_format.hpp"
 #include "server/deletions.hpp"
-#include "server/item.hpp"
+#include "server/item_map.hpp"
 #include "server/write_session.hpp"
 
 namespace kv {

@@ -1,0 +1,50 @@
+#include "server/item_map.hpp"
+
+#include <xxhash.h>
+
+#include <cassert>
+#include <utility>
+
+namespace kv {
+
+std::size_t ItemMap::Hash::operator()(std::string_view key) const {
+  return XXH3_64bits(key.data(), key.size());
+}
+
+const Item* ItemMap::find(std::string_view key) const {
+  const auto found = index_.find(key);
+  return found == index_.end() ? nullptr : found->item;
+}
+
+Item::Ref ItemMap::put(Item::Ref item) {
+  const auto known = index_.find(item->key());
+  if (known == index_.end()) {
+    index_.insert(Entry{item.get()});
+    order_.insert(std::move(item));
+    return nullptr;
+  }
+  const Item& old = *std::exchange(known->item, item.get());
+  return order_.replace(old, std::move(item));
+}
+
+Item::Ref ItemMap::remove(std::string_view key) {
+  const auto known = index_.find(key);
+  if (known == index_.end()) return nullptr;
+  const Item& old = *known->item;
+  index_.erase(known);
+  return order_.remove(old);
+}
+
+// At once, for an index that grows on the way is made several times.
+void ItemMap::index_appended() {
+  assert(index_.empty());
+  index_.reserve(order_.size());
+  for (const Item& item : order_) index_.insert(Entry{&item});
+}
+
+void ItemMap::erase_until(const_iterator end) {
+  for (auto item = begin(); item != end; ++item) index_.erase(item->key());
+  order_.erase_until(end);
+}
+
+}  // namespace kv
