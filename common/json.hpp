@@ -109,12 +109,25 @@ class TextSink {
     at_ = std::copy(text.begin(), text.end(), at_);
     *at_++ = '"';
   }
+  // False: nothing was written, since it is too long to find out on the way, is not ASCII, or needs escapes.
+  bool put_plain_quoted(std::string_view text) {
+    constexpr std::size_t longest = 4096;
+    if (text.size() > longest) return false;
+    if (static_cast<std::size_t>(end_ - at_) < text.size() + 2) grow(text.size() + 2);
+    if (!copy_plain(text, at_ + 1)) return false;
+    *at_ = '"';
+    at_ += text.size() + 1;
+    *at_++ = '"';
+    return true;
+  }
   void put_number(std::uint64_t number) {
     constexpr std::size_t most_digits = 20;
     if (static_cast<std::size_t>(end_ - at_) < most_digits) grow(most_digits);
     at_ = std::to_chars(at_, end_, number).ptr;
   }
 
+  std::size_t size() const { return static_cast<std::size_t>(at_ - bytes_.get()); }
+  void shrink_to(std::size_t size) { at_ = bytes_.get() + size; }
   std::string_view text() const { return {bytes_.get(), static_cast<std::size_t>(at_ - bytes_.get())}; }
   // Begins anew. Of what a long text took no more is kept than many short ones need.
   void clear() {
@@ -161,6 +174,19 @@ class Writer {
     sink_.put_quoted(text);
     sink_.Put(':');
     follows_ = false;
+  }
+  // A member, if its text is short ASCII that needs no escapes; false: nothing was written.
+  bool plain_member(std::string_view name_text, std::string_view text) {
+    const std::size_t before = sink_.size();
+    const bool followed = follows_;
+    name(name_text);
+    if (sink_.put_plain_quoted(text)) {
+      follows_ = true;
+      return true;
+    }
+    sink_.shrink_to(before);
+    follows_ = followed;
+    return false;
   }
   // `text` is known to need no escapes.
   void plain_string(std::string_view text) {

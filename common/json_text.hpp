@@ -52,6 +52,42 @@ inline const char* first_special(const char* at, const char* end) {
   return at;
 }
 
+// Copies `text`, which may be short only. True: it is ASCII of which nothing has to be escaped, as nearly all is.
+inline bool copy_plain(std::string_view text, char* to) {
+  const char* const from = text.data();
+  if (text.size() >= sizeof(Bytes16)) {
+    const std::size_t last = text.size() - sizeof(Bytes16);
+    Bytes16 all{};
+    Bytes16 specials{};
+    const auto copy = [&](std::size_t at) {
+      const Bytes16 bytes = bytes_at(from + at);
+      std::memcpy(to + at, &bytes, sizeof bytes);
+      all |= bytes;
+      specials |= special_bytes(bytes);
+    };
+    for (std::size_t at = 0; at < last; at += sizeof(Bytes16)) copy(at);
+    copy(last);  // which may overlap the one before
+    return folded(specials) == 0 && (folded(all) & high_bits) == 0;
+  }
+  if (text.size() >= sizeof(std::uint64_t)) {
+    std::uint64_t first = 0;
+    std::uint64_t last = 0;
+    const std::size_t last_at = text.size() - sizeof last;
+    std::memcpy(&first, from, sizeof first);
+    std::memcpy(&last, from + last_at, sizeof last);
+    std::memcpy(to, &first, sizeof first);
+    std::memcpy(to + last_at, &last, sizeof last);
+    return (special_bytes(first) | special_bytes(last) | ((first | last) & high_bits)) == 0;
+  }
+  bool is_plain = true;
+  for (std::size_t at = 0; at < text.size(); ++at) {
+    const auto byte = static_cast<unsigned char>(from[at]);
+    to[at] = from[at];
+    is_plain &= byte >= 0x20 && byte < 0x80 && byte != '"' && byte != '\\';
+  }
+  return is_plain;
+}
+
 // What a string needs before it can stand in JSON.
 struct StringNeeds {
   std::size_t escape_bytes = 0;  // by how many bytes escaping makes it longer

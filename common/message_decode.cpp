@@ -92,17 +92,18 @@ std::variant<Request, Malformed> decode_request(std::string_view frame, DecodeLi
   std::optional<std::uint64_t> id;
   if (read_usual(frame, limits.max_value, request, request.body, id) && id) {
     request.id = *id;
-    return result;
+  } else {
+    result = decode_any_request(frame, limits);
   }
-  return decode_any_request(frame, limits);
+  return result;
 }
 
 std::variant<Answer, Malformed> decode_answer(std::string_view frame) {
   std::variant<Answer, Malformed> result;
   auto& answer = std::get<Answer>(result);
   const bool usual = read_usual(frame, frame.size(), answer, answer.body, answer.id);
-  if (usual && (answer.id || may_lack_id(answer))) return result;
-  return decode_any_answer(frame);
+  if (!usual || (!answer.id && !may_lack_id(answer))) result = decode_any_answer(frame);
+  return result;
 }
 
 // Values have no limit here but the frame's: what one server takes from a client the others must take too,
@@ -111,8 +112,8 @@ std::variant<Peer, Malformed> decode_peer(std::string_view frame) {
   std::variant<Peer, Malformed> result;
   auto& peer = std::get<Peer>(result);
   std::optional<std::uint64_t> ignored;
-  if (read_usual(frame, frame.size(), peer, peer, ignored)) return result;
-  return decode_any_peer(frame);
+  if (!read_usual(frame, frame.size(), peer, peer, ignored)) result = decode_any_peer(frame);
+  return result;
 }
 
 }  // namespace kv::message

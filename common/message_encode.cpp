@@ -2,6 +2,7 @@
 #include <charconv>
 #include <iterator>
 #include <stdexcept>
+#include <type_traits>
 
 #include "common/json.hpp"
 #include "common/message.hpp"
@@ -26,7 +27,11 @@ class Encoder {
   }
 
   // Into describe(), where the name is known.
-  [[gnu::always_inline]] void required(std::string_view name, const auto& field, Rule rule = Rule::none) {
+  template <class Field>
+  [[gnu::always_inline]] void required(std::string_view name, const Field& field, Rule rule = Rule::none) {
+    if constexpr (std::is_convertible_v<const Field&, std::string_view>) {
+      if (writer_.plain_member(name, field)) return;
+    }
     writer_.name(name);
     put(field, rule);
   }
@@ -40,6 +45,7 @@ class Encoder {
   void refused(std::string_view, std::string_view, std::string_view) {}
 
   void value(std::string_view bytes) {
+    if (writer_.plain_member("value", bytes)) return;
     const json::ValueForm form = json::form_of_value(bytes);
     if (form.is_text) {
       writer_.name("value");

@@ -21,6 +21,7 @@
 
 #include <concepts>
 #include <cstdint>
+#include <cstring>
 #include <optional>
 #include <string_view>
 #include <type_traits>
@@ -147,7 +148,9 @@ std::string_view type_name_of(const std::variant<T...>& message) {
 template <class... T>
 bool emplace_named(std::string_view type, std::variant<T...>& message) {
   const auto try_one = [&]<class M>(std::type_identity<M>) {
-    if (type != type_name<M>) return false;
+    // Of a length that is known here, which makes it a comparison of numbers.
+    constexpr std::string_view name = type_name<M>;
+    if (type.size() != name.size() || std::memcmp(type.data(), name.data(), name.size()) != 0) return false;
     message.template emplace<M>();
     return true;
   };

@@ -20,6 +20,8 @@ using asio::experimental::as_tuple;
 using std::chrono::steady_clock;
 
 constexpr std::size_t flush_answers_at = 256 << 10;
+// Between two connections: their clients have something to do while others' requests are read.
+constexpr std::size_t flush_answers_early_at = 4 << 10;
 constexpr std::size_t big_request = 16 << 10;
 constexpr int frames_a_turn = 256;  // of one connection; then the others, the peers and the clock have theirs
 constexpr auto sweep_interval = std::chrono::seconds(2);
@@ -130,6 +132,7 @@ Sessions::Taken Sessions::take_frames(Session& session) {
     if (count >= frames_a_turn) return Taken::a_turns_share;
     switch (connection.frames().next(frame)) {
       case FrameReader::Result::incomplete:
+        if (engine_.replica().pending_answer_bytes() > flush_answers_early_at) engine_.flush();
         return Taken::all;
       case FrameReader::Result::frame:
         take_frame(session, frame);
