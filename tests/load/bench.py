@@ -12,6 +12,7 @@ from statistics import median
 
 from systems import Barest, Etcd, Kvd, Redis, Work, failover, floors
 
+MANY_KEYS = 1_000_000  # of servers of their own
 ELECTION_TIMEOUT = 1.0  # seconds: kvd's default
 
 
@@ -19,8 +20,9 @@ class Bar:
     """A line of the table: what kvd did, against what, and the ratio that is wanted. A p50 is wanted to be low.
     Without a ratio that is wanted it only shows how far it is."""
 
-    def __init__(self, what, work, rival, rival_work, wanted):
+    def __init__(self, what, work, rival, rival_work, wanted, ours="kvd"):
         self.what, self.work, self.rival, self.rival_work, self.wanted = what, work, rival, rival_work, wanted
+        self.ours = ours
 
 
 def against_etcd():
@@ -47,8 +49,8 @@ def against_the_machine():
 def against_itself():
     for what in ("put", "get"):
         name = what.upper()
-        yield Bar(f"{name}, 64 connections, 1,000,000 keys against 10,000", Work(what, 64, keys=1_000_000), "kvd",
-                  Work(what, 64), 0.8)
+        yield Bar(f"{name}, 64 connections, 1,000,000 keys against 10,000", Work(what, 64, keys=MANY_KEYS), "kvd",
+                  Work(what, 64), 0.8, ours="many")
         yield Bar(f"{name}, 4,000 connections against 64", Work(what, 4000), "kvd", Work(what, 64), 0.7)
 
 
@@ -79,7 +81,7 @@ class Bench:
     def turns(self, bar):
         ours, theirs = [], []
         for _ in range(self.options.rounds):
-            ours.append(self.systems["kvd"].run(bar.work, self.options.seconds))
+            ours.append(self.systems[bar.ours].run(bar.work, self.options.seconds))
             theirs.append(self.systems[bar.rival].run(bar.rival_work, self.options.seconds))
         return ours, theirs
 
@@ -97,6 +99,9 @@ class Bench:
     def compare(self, bar):
         if bar.rival not in self.systems or not self.is_wanted(bar.what):
             return
+        if bar.ours == "many" and "many" not in self.systems:
+            self.systems["many"] = Kvd(self.build, self.folder / "many").start()
+            self.systems["many"].fill(MANY_KEYS)
         ours, theirs = self.turns(bar)
         ratios = [our.rate / their.rate for our, their in zip(ours, theirs)]
         name = self.systems[bar.rival].name if bar.rival != "kvd" else "the same of the other"

@@ -17,6 +17,7 @@ from servers import Server, free_ports, status, wait_for
 
 KEYS = 10_000
 VALUE_BYTES = 100
+SNAPSHOT_EVERY = 100_000  # entries: kvd's default
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,6 +49,7 @@ class Kvd:
     def __init__(self, build, folder, size=3, flags=()):
         self.build, self.folder, self.size, self.flags = build, folder / f"kvd-{size}", size, flags
         self.servers = []
+        self.filled = (0, 0)  # keys, bytes of each value
 
     def start(self):
         self.folder.mkdir(parents=True)
@@ -68,18 +70,38 @@ class Kvd:
         self.servers = []
         shutil.rmtree(self.folder, ignore_errors=True)
 
+    def bench(self, kind, *words):
+        endpoints = ",".join(server.address for server in self.servers)
+        told = json.loads(output_of([self.build / "kvctl", "-o", "json", "--no-session", "--timeout", "60s", "--endpoints",
+                                     endpoints, "bench", kind, *words]).splitlines()[-1])
+        if told["others"]:
+            raise SystemExit(f"bench: kvd has given other answers than right ones to {kind} {words}: {told['others']}")
+        return told
+
+    # Writes all keys, and waits until the snapshots that come of it are taken: to do that is no part of any work.
+    def fill(self, keys, value_bytes=VALUE_BYTES):
+        self.bench("get", "-n", 1, "--warm-up", "0s", "-k", keys, "--value-size", value_bytes)
+        self.filled = (keys, value_bytes)
+        wait_for("kvd's snapshots", lambda: all(self.is_quiet(server) for server in self.servers))
+
+    @staticmethod
+    def is_quiet(server):
+        told = status(server.address)
+        return told["applied"] == told["committed"] and told["applied"] - told["snapshot"] < SNAPSHOT_EVERY
+
     def run(self, work, seconds):
         kind = {"linearizable": "get"}.get(work.what, work.what)
-        words = [self.build / "kvctl", "-o", "json", "--no-session", "--timeout", "60s",
-                 "--consistency", "linearizable" if work.what == "linearizable" else "session",
-                 "--endpoints", ",".join(server.address for server in self.servers),
-                 "bench", kind, "-c", work.connections, "-p", work.pipeline, "-d", f"{seconds}s",
+        words = ["-c", work.connections, "-p", work.pipeline, "-d", f"{seconds}s",
                  "--warm-up", f"{max(1, seconds // 3)}s", "-k", work.keys, "--value-size", work.value_bytes]
         if kind != "follow":
             words += ["--target", work.target]
-        told = json.loads(output_of(words).splitlines()[-1])
-        if told["others"]:
-            raise SystemExit(f"bench: kvd has given other answers than right ones to {work}: {told['others']}")
+        if kind == "get":
+            if work.keys > self.filled[0] or work.value_bytes != self.filled[1]:
+                self.fill(work.keys, work.value_bytes)
+            words += ["--no-fill", "--consistency", "linearizable" if work.what == "linearizable" else "session"]
+        elif work.value_bytes != self.filled[1]:
+            self.filled = (0, 0)
+        told = self.bench(kind, *words)
         series = {one["request"]: one["p50"] for one in told["series"]}
         return Figures(told["per_second"], told["series"][0]["p50"], told["series"][0]["p99"], series)
 
