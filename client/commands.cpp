@@ -7,6 +7,7 @@
 
 #include "client/backup.hpp"
 #include "client/bench.hpp"
+#include "client/diagnosis.hpp"
 #include "client/dump.hpp"
 #include "client/input_lines.hpp"
 #include "client/interrupt_guard.hpp"
@@ -141,7 +142,7 @@ asio::awaitable<Exit> status(Context& context) {
   }
   if (none_reached.attempts.size() == rows.size()) co_return fail(context, "status", none_reached);
   context.printer.status(rows);
-  co_return Exit::done;
+  co_return has_leader(rows) ? Exit::done : Exit::negative;
 }
 
 asio::awaitable<Exit> init(Context& context, InitCommand command) {

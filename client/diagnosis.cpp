@@ -74,6 +74,10 @@ std::uint64_t highest_committed(const std::vector<NodeStatus>& rows) {
   return highest;
 }
 
+bool has_leader(const std::vector<NodeStatus>& rows) {
+  return leader_of(rows) != nullptr;
+}
+
 std::vector<std::string> troubles_of(const std::vector<NodeStatus>& rows) {
   const std::uint64_t committed = highest_committed(rows);
   const message::StatusOk* leader = leader_of(rows);

@@ -231,15 +231,16 @@ std::string man_page(const Outline& outline) {
   for (const FlagOutline& flag : outline.flags) options.items.push_back(item_of(flag));
   page.sections.push_back(std::move(commands));
   page.sections.push_back(std::move(options));
-  page.sections.push_back({"Exit status",
-                           "",
-                           {{"0", "done"},
-                            {"1", "a negative answer: no such key, a conflict, a condition that did not hold"},
-                            {"2", "wrong usage, or a local file that cannot be read or written"},
-                            {"3", "no server reached: nothing was sent"},
-                            {"4", "a server refused, or did not answer a read in time"},
-                            {"5", "the outcome of a write is not known"},
-                            {"130", "Ctrl-C"}}});
+  page.sections.push_back(
+      {"Exit status",
+       "",
+       {{"0", "done"},
+        {"1", "a negative answer: no such key, a conflict, a condition that did not hold, no leader (status)"},
+        {"2", "wrong usage, or a local file that cannot be read or written"},
+        {"3", "no server reached: nothing was sent"},
+        {"4", "a server refused, or did not answer a read in time"},
+        {"5", "the outcome of a write is not known"},
+        {"130", "Ctrl-C"}}});
   page.sections.push_back({"See also", "kvd(1)", {}});
   return to_roff(page);
 }

@@ -15,7 +15,7 @@ namespace kv::client {
 // kvctl's exit statuses, as its manual page has them.
 enum class Exit : int {
   done = 0,
-  negative = 1,         // no such key, conflict
+  negative = 1,         // no such key, conflict, no leader
   usage = 2,            // also: a local file could not be read or written
   no_server = 3,        // none reached: nothing was sent
   refused = 4,          // a server refused, or did not answer a read in time

@@ -28,16 +28,17 @@ HOST = r"(server|common)/.*"
 RULES = [
     # path                                      own                                                        pure
     (r"server/raft/.*",                         r"server/raft/.*|common/shared_bytes\.hpp",                 True),
-    (r"server/command\..pp",                    r"",                                                       True),
-    (r"server/item\..pp",                       r"",                                                       True),
+    (r"server/command\..pp",                    r"common/little_endian\.hpp",                              True),
+    (r"server/item\w*\..pp",                    r"(server/item\w*|common/snapshot_format)\.hpp",           True),
     (r"server/deletions\..pp",                  r"",                                                       True),
     (r"server/write_session\..pp",              r"common/snapshot_format\.hpp",                            True),
-    (r"server/outcome\..pp",                    r"(server/command|common/(overloaded|snapshot_format))\.hpp", True),
+    (r"server/outcome\..pp",                    r"(server/command|common/(little_endian|overloaded|snapshot_format))\.hpp",
+                                                                                                           True),
     (r"server/store(_\w+)?\..pp",
-     r"(server/(command|deletions|item|outcome|write_session|store(_\w+)?)"
+     r"(server/(command|deletions|item_map|outcome|write_session|store(_\w+)?)"
      r"|common/(json_text|overloaded|snapshot_format))\.hpp",                                               True),
     (r"server/file\..pp",                       r"",                                                       False),
-    (r"server/wal_format\..pp",                 r"server/(file|raft/types)\.hpp",                          True),
+    (r"server/wal_format\..pp",                 r"(server/(file|raft/types)|common/little_endian)\.hpp",    True),
     (r"server/wal_names\..pp",                   r"",                                                       True),
     (r"server/wal\..pp",                         r"server/(file|wal_format|wal_names|raft/types)\.hpp",     True),
     (r"server/snapshot_task\..pp",               r"(server/(store|raft/types)|common/snapshot_format)\.hpp", True),
@@ -52,12 +53,12 @@ RULES = [
     (r"server/recovery\..pp",                    r"server/(file|wal|snapshots|replica)\.hpp",               True),
     (r"server/dry_directory\..pp",               r"server/file\.hpp",                                       True),
     (r"server/inspect(_log)?\..pp",
-     r"server/(command|dry_directory|file|inspect|inspect_log|raft/types|recovery|snapshots|wal|wal_format|wal_names)\.hpp",
-                                                                                                           True),
+     r"(server/(command|dry_directory|file|inspect|inspect_log|raft/types|recovery|snapshots|translate|wal|wal_format"
+     r"|wal_names)|common/text)\.hpp",                                                                      True),
     (r"server/.*",                              HOST,                                                      False),
-    (r"common/snapshot_format\..pp",            r"common/shared_bytes\.hpp",                               True),
+    (r"common/snapshot_format\..pp",            r"common/(little_endian|shared_bytes)\.hpp",               True),
     (r"common/json_text\..pp",                  r"common/utf8\.hpp",                                       True),
-    (r"common/shared_bytes\.hpp",               r"",                                                       True),
+    (r"common/(little_endian|shared_bytes)\.hpp", r"",                                                     True),
     (r"common/.*",                              r"common/.*",                                              False),
     # What is installed, and the programs that use it: nothing of ours but what is installed, as <kvd/…>.
     (r"client/(include/kvd|example)/.*",        r"",                                                       False),

@@ -62,6 +62,33 @@ class Operations(kv.TestCase):
                                       timeout=60 * kv.SLOWDOWN).stdout
                 self.assertRegex(said.strip(), f"^{pattern_of(self.expected(shown))}$", f"$ {command}\n{said}")
 
+    def test_the_majority_is_lost(self):
+        cluster = self.cluster(3, kv.QUICK)
+        self.assert_message(cluster["n1"].ask("PUT", key="colour", value="blue"), "PUT_OK")
+        cluster["n3"].wait_status("knows of it", lambda status: status["keys"] == 1)
+        for lost in ("n1", "n2"):
+            cluster[lost].kill()
+        left = cluster["n3"]
+        left.wait_status("knows no leader", lambda status: status["leader"] == "")
+        status = self.check(self.kvctl("status", endpoints=left.address), 1)
+        self.assertIn("knows no leader", status.stderr)
+        self.check(self.kvctl("--timeout", "1s", "put", "colour", "red", endpoints=left.address), 4)
+        dump = ["--consistency", "local", "dump"]
+        saved = self.check(self.kvctl(*dump, endpoints=left.address), 0).stdout
+        self.assertRegex(saved, r'^{"key":"colour","value":"blue","ts":\d+}\n$')
+        left.kill()
+        left.start()
+        left.wait_status("has read its log", lambda status: status["keys"] == 1)
+        self.assertEqual(self.check(self.kvctl(*dump, endpoints=left.address), 0).stdout, saved)
+        folder = self.folder / "new"
+        folder.mkdir()
+        new = kv.Node(folder, "n1", kv.QUICK, single=True)
+        self.nodes.append(new)
+        new.start()
+        new.wait_status("leads", lambda status: status["role"] == "leader")
+        self.check(self.kvctl("load", "-", endpoints=new.address, stdin=saved.encode()), 0)
+        self.check(self.kvctl("get", "colour", endpoints=new.address), 0, "blue\n")
+
     @staticmethod
     def expected(shown):
         """Members have other addresses here."""
