@@ -141,6 +141,7 @@ class Wal {
     raft::Index last;         // the last entry that no later batch has replaced
   };
 
+  void recover(const std::vector<std::string>& names, Recovered& recovered);
   std::unique_ptr<Segment> create_segment(std::uint64_t number, std::uint64_t bytes);
   std::unique_ptr<Segment> try_to_create_segment(std::uint64_t number, std::uint64_t bytes);
   void make_spare();
