@@ -52,7 +52,7 @@ inline const char* first_special(const char* at, const char* end) {
   return at;
 }
 
-// Copies `text`, which may be short only. True: it is ASCII of which nothing has to be escaped, as nearly all is.
+// Copies `text` to where there is room for it. True: it is ASCII with nothing to be escaped, as nearly all is.
 inline bool copy_plain(std::string_view text, char* to) {
   const char* const from = text.data();
   if (text.size() >= sizeof(Bytes16)) {

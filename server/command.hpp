@@ -2,7 +2,7 @@
 //
 // decode(encode(c)) == c, and encode is canonical: equal commands give equal bytes on every machine. The
 // first byte is the format's version. A client's write holds no text of its own: it shows that of the bytes, or of
-// the message, that it was made of, which must outlive it. Depends on nothing.
+// the message, that it was made of, which must outlive it.
 #pragma once
 
 #include <cstdint>

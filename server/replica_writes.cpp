@@ -249,8 +249,10 @@ void Replica::propose_queued() {
 // Nearly always it is the last: what an earlier term of this server had at higher positions may not have its fate
 // yet.
 void Replica::note_proposed(ProposedWrite write) {
-  auto place = proposed_.end();
-  while (place != proposed_.begin() && write.position < std::prev(place)->position) --place;
+  const auto is_before = [](const raft::Position& position, const ProposedWrite& other) {
+    return position < other.position;
+  };
+  const auto place = std::upper_bound(proposed_.begin(), proposed_.end(), write.position, is_before);
   proposed_.insert(place, std::move(write));
 }
 

@@ -192,7 +192,7 @@ raft::Payload to_payload(const command::Command& command) {
   bytes.clear();
   command::encode(command, bytes);
   raft::Payload payload(bytes);
-  if (bytes.capacity() > kept_bytes) bytes = {};
+  if (bytes.capacity() > kept_bytes) bytes = std::string();
   return payload;
 }
 

@@ -224,6 +224,7 @@ Output Raft::take_output() {
   take_messages(output);
   forget_some();
   if (!lacks_state_) {
+    invariant(commit_ <= log_.last_index(), "what is committed is in the log");
     output.committed = log_.slice(taken_.next(), commit_, std::numeric_limits<std::size_t>::max());
     taken_ = taken_ + output.committed.size();
   }
