@@ -28,7 +28,7 @@ void append_number(std::string& out, std::uint64_t value) {
 
 // The Unsigned with which `bytes` begins; 0 if there are too few.
 template <class Unsigned>
-Unsigned number_of(std::string_view bytes) {
+Unsigned read_number(std::string_view bytes) {
   Unsigned value = 0;
   if (bytes.size() < sizeof value) return 0;
   if constexpr (std::endian::native == std::endian::little) {

@@ -42,7 +42,7 @@ void put_string(std::string& out, std::string_view text) {
 template <class Unsigned>
 std::uint64_t get(std::string_view bytes, std::size_t at) {
   assert(at + sizeof(Unsigned) <= bytes.size());
-  return number_of<Unsigned>(bytes.substr(at));
+  return read_number<Unsigned>(bytes.substr(at));
 }
 
 std::uint64_t hash(std::string_view bytes, std::uint64_t seed) {

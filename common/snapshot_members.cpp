@@ -22,7 +22,7 @@ class Fields {
   bool ok() const { return ok_; }
   std::size_t remaining() const { return rest_.size(); }
 
-  std::uint32_t number() { return number_of<std::uint32_t>(take(length_bytes)); }
+  std::uint32_t number() { return read_number<std::uint32_t>(take(length_bytes)); }
   std::string string() { return std::string(take(number())); }
 
  private:

@@ -1,6 +1,6 @@
 // One key with its value, in one piece of memory: nearly all that a server keeps in memory, so nothing is spent on
 // it that can be saved. For a key of 16 bytes and a value of 100 an item takes 160, its place in the order of keys
-// 9 to 20, and its place in the index by hash 10 to 21.
+// 8 to 16, and its place in the index by hash 10 to 21.
 #pragma once
 
 #include <cstddef>

@@ -17,7 +17,7 @@ namespace kv {
 
 class ItemOrder {
  private:
-  static constexpr std::size_t capacity = 64;
+  static constexpr std::size_t capacity = 63;  // with their number, 512 bytes: no allocator rounds that up
   struct Order {
     using is_transparent = void;
     static std::string_view key(const std::unique_ptr<ItemBlock>& block);  // its first

@@ -49,7 +49,7 @@ struct Rest {
   }
   template <class Unsigned>
   Unsigned number() {
-    return number_of<Unsigned>(take(sizeof(Unsigned)));
+    return read_number<Unsigned>(take(sizeof(Unsigned)));
   }
   std::string_view string() { return take(number<std::uint32_t>()); }
 };

@@ -41,10 +41,10 @@ constexpr std::size_t no_op_bytes = 1 + 8 + 8;
 constexpr std::size_t snapshot_bytes = 1 + 8 + 8 + 1 + 4;  // and the context
 
 std::uint32_t get_u32(std::string_view bytes, std::size_t at) {
-  return number_of<std::uint32_t>(bytes.substr(at));
+  return read_number<std::uint32_t>(bytes.substr(at));
 }
 std::uint64_t get_u64(std::string_view bytes, std::size_t at) {
-  return number_of<std::uint64_t>(bytes.substr(at));
+  return read_number<std::uint64_t>(bytes.substr(at));
 }
 
 std::uint64_t checksum(std::string_view bytes, std::uint64_t salt) {
@@ -208,7 +208,7 @@ class RecordReader {
 
   template <class Unsigned>
   Unsigned number() {
-    return number_of<Unsigned>(take(sizeof(Unsigned)));
+    return read_number<Unsigned>(take(sizeof(Unsigned)));
   }
 
   std::string_view take(std::uint64_t bytes) {

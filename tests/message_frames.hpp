@@ -2,8 +2,11 @@
 // that the address sanitizer sees a decoder that reads further.
 #pragma once
 
+#include <catch2/catch.hpp>
 #include <string>
 #include <string_view>
+#include <utility>
+#include <variant>
 #include <vector>
 
 #include "common/message.hpp"
@@ -40,6 +43,13 @@ inline std::variant<Answer, Malformed> read_answer(std::string_view json) {
 }
 inline std::variant<Peer, Malformed> read_peer(std::string_view json) {
   return decode_peer(Frame(json).body());
+}
+
+// Catch prints no variants, so the text of a fault is taken out by hand.
+template <class Message>
+Message good(std::variant<Message, Malformed> decoded) {
+  if (const auto* malformed = std::get_if<Malformed>(&decoded)) FAIL(malformed->text);
+  return std::get<Message>(std::move(decoded));
 }
 
 // `text` with every `what` replaced.
