@@ -18,6 +18,7 @@
 #include "client/bulk_writer.hpp"
 #include "client/progress.hpp"
 #include "common/text.hpp"
+#include "common/uring.hpp"
 
 namespace kv::client {
 namespace {
@@ -123,6 +124,7 @@ class Bench {
 
   // Empty: all are there.
   asio::awaitable<std::string> connect() {
+    open_uring(context_.io);  // what is refused does without
     const bool in_pairs = command().work == BenchWork::follow;
     if (const std::string why = too_many_files(command().connections * (in_pairs ? 2 : 1)); !why.empty())
       co_return why;

@@ -4,8 +4,8 @@
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <sys/ioctl.h>
+#include <sys/socket.h>
 
-#include <asio/buffer.hpp>
 #include <asio/experimental/as_tuple.hpp>
 #include <asio/use_awaitable.hpp>
 #include <utility>
@@ -18,24 +18,26 @@ namespace {
 constexpr std::size_t read_bytes = 256 << 10;
 constexpr std::size_t keep_bytes = 64 << 10;  // an empty write buffer that grew beyond this is given back
 
+// One that the kernel does not have changes nothing that anybody relies on.
+void set_option(int socket, int level, int option, int value) {
+  ::setsockopt(socket, level, option, &value, sizeof value);
+}
+
 }  // namespace
 
 Connection::Connection(asio::ip::tcp::socket socket, std::size_t max_frame)
-    : socket_(std::move(socket)),
-      remote_(remote_address_of(socket_)),
+    : remote_(remote_address_of(socket)),
+      socket_(std::move(socket)),
       frames_(max_frame),
-      drained_(socket_.get_executor(), asio::steady_timer::time_point::max()) {
-  std::error_code ignored;
-  socket_.set_option(asio::ip::tcp::no_delay(true), ignored);
+      drained_(socket_.executor(), asio::steady_timer::time_point::max()) {
+  set_option(socket_.handle(), IPPROTO_TCP, TCP_NODELAY, 1);
 }
 
 asio::awaitable<std::error_code> Connection::read() {
   if (closed_) co_return asio::error::operation_aborted;
   // A connection that sends little keeps a small buffer: one that fills its room gets more the next time.
   const std::size_t room = std::min(read_bytes, std::max<std::size_t>(4096, 2 * last_read_));
-  const std::span<char> space = frames_.prepare(room);
-  const auto [error, count] = co_await socket_.async_read_some(asio::buffer(space.data(), space.size()),
-                                                               asio::experimental::as_tuple(asio::use_awaitable));
+  const auto [error, count] = co_await socket_.receive(frames_.prepare(room));
   if (!error) frames_.commit(count);
   last_read_ = count;
   co_return error;
@@ -55,12 +57,10 @@ void Connection::flush() {
 }
 
 void Connection::write_some() {
-  socket_.async_write_some(
-      asio::buffer(writing_.data() + written_, writing_.size() - written_),
-      [self = shared_from_this()](std::error_code error, std::size_t count) { self->on_written(error, count); });
+  socket_.send(std::string_view(writing_).substr(written_), shared_from_this());
 }
 
-void Connection::on_written(std::error_code error, std::size_t count) {
+void Connection::on_sent(std::error_code error, std::size_t count) {
   if (error || closed_) {
     write_under_way_ = false;
     close();
@@ -92,7 +92,7 @@ asio::awaitable<void> Connection::drained(std::size_t bytes) {
 
 std::chrono::steady_clock::time_point Connection::last_taken() {
   int queued = 0;
-  if (!closed_ && ::ioctl(socket_.native_handle(), SIOCOUTQ, &queued) == 0 && queued != last_queued_) {
+  if (!closed_ && ::ioctl(socket_.handle(), SIOCOUTQ, &queued) == 0 && queued != last_queued_) {
     last_queued_ = queued;
     last_taken_ = std::chrono::steady_clock::now();
   }
@@ -101,26 +101,23 @@ std::chrono::steady_clock::time_point Connection::last_taken() {
 
 bool Connection::is_hung_up() {
   if (closed_) return true;
-  pollfd state{socket_.native_handle(), POLLRDHUP, 0};
+  pollfd state{socket_.handle(), POLLRDHUP, 0};
   return ::poll(&state, 1, 0) > 0;
 }
 
 void Connection::watch_liveness(int idle, int interval, std::chrono::milliseconds unacknowledged) {
-  using asio::detail::socket_option::integer;
-  std::error_code ignored;
-  socket_.set_option(asio::socket_base::keep_alive(true), ignored);
-  socket_.set_option(integer<IPPROTO_TCP, TCP_KEEPIDLE>(idle), ignored);
-  socket_.set_option(integer<IPPROTO_TCP, TCP_KEEPINTVL>(interval), ignored);
-  socket_.set_option(integer<IPPROTO_TCP, TCP_KEEPCNT>(3), ignored);
-  socket_.set_option(integer<IPPROTO_TCP, TCP_USER_TIMEOUT>(static_cast<int>(unacknowledged.count())), ignored);
+  const int socket = socket_.handle();
+  set_option(socket, SOL_SOCKET, SO_KEEPALIVE, 1);
+  set_option(socket, IPPROTO_TCP, TCP_KEEPIDLE, idle);
+  set_option(socket, IPPROTO_TCP, TCP_KEEPINTVL, interval);
+  set_option(socket, IPPROTO_TCP, TCP_KEEPCNT, 3);
+  set_option(socket, IPPROTO_TCP, TCP_USER_TIMEOUT, static_cast<int>(unacknowledged.count()));
 }
 
 void Connection::close() {
   if (closed_) return;
   closed_ = true;
-  std::error_code ignored;
-  socket_.shutdown(asio::ip::tcp::socket::shutdown_both, ignored);
-  socket_.close(ignored);
+  socket_.close();
   drained_.cancel();
 }
 

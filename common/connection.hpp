@@ -17,10 +17,11 @@
 
 #include "common/framing.hpp"
 #include "common/message.hpp"
+#include "common/socket.hpp"
 
 namespace kv {
 
-class Connection : public std::enable_shared_from_this<Connection> {
+class Connection final : public Socket::Sender, public std::enable_shared_from_this<Connection> {
  public:
   Connection(asio::ip::tcp::socket socket, std::size_t max_frame);
 
@@ -62,14 +63,14 @@ class Connection : public std::enable_shared_from_this<Connection> {
   bool is_open() const { return !closed_; }
 
   const std::string& remote() const { return remote_; }  // "127.0.0.1:51234", for logs
-  asio::any_io_executor executor() { return socket_.get_executor(); }
+  asio::any_io_executor executor() { return socket_.executor(); }
 
  private:
   void write_some();
-  void on_written(std::error_code error, std::size_t count);
+  void on_sent(std::error_code error, std::size_t count) override;
 
-  asio::ip::tcp::socket socket_;
   std::string remote_;
+  Socket socket_;
   FrameReader frames_;
   std::size_t last_read_ = 0;
   std::string outbox_;  // gathers while `writing_` is on its way

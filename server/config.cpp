@@ -149,6 +149,12 @@ std::vector<Setting> settings() {
        [](ServerConfig& c, const std::string& v) { c.max_value = size_value(v, 1, max_value_bytes); }},
       {"max-connections", "NUMBER", "clients at the same time (10000)",
        [](ServerConfig& c, const std::string& v) { c.max_connections = number_value(v, 1, 1'000'000); }},
+      {"io-uring", "WHEN",
+       "auto, on or off: receive and send by Linux' io_uring (auto: where the kernel allows it)",
+       [](ServerConfig& c, const std::string& v) {
+         c.io_uring.reset();
+         if (choice_value(v, {"auto", "on", "off"}) != "auto") c.io_uring = v == "on";
+       }},
       {"log-level", "LEVEL", "trace, debug, info, warn or error (info); debug shows every request",
        [](ServerConfig& c, const std::string& v) {
          c.log.level = choice_value(v, {"trace", "debug", "info", "warn", "error"});

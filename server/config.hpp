@@ -34,6 +34,7 @@ struct ServerConfig {
   std::string restore;                     // a backup's file to begin from; empty: none
   std::uint64_t max_value = 1 << 20;
   std::uint64_t max_connections = 10'000;
+  std::optional<bool> io_uring;  // whether to have the kernel work by it; not set: if it does
   LogOptions log;
 };
 

@@ -22,6 +22,7 @@
 #include <utility>
 
 #include "common/text.hpp"
+#include "common/uring.hpp"
 #include "server/config.hpp"
 #include "server/engine.hpp"
 #include "server/file.hpp"
@@ -176,6 +177,7 @@ class Server {
  public:
   Server(const ServerConfig& config, std::uint64_t open_files)
       : config_(config), signals_(loop_, SIGTERM, SIGINT), stopper_(loop_) {
+    if (config.io_uring.value_or(true)) open_ring();
     directory_ = open_data(config.data_dir);
     asio::ip::tcp::acceptor clients = take_port(loop_, config.listen, "--listen");
     const auto begin = std::chrono::steady_clock::now();
@@ -316,6 +318,14 @@ class Server {
         wait_until_quiet();
       }
     });
+  }
+
+  // Before there is a connection: each is of one kind.
+  void open_ring() {
+    const std::string refused = open_uring(loop_);
+    if (refused.empty()) return;
+    if (config_.io_uring) throw std::runtime_error("--io-uring on: the kernel refuses it: " + refused);
+    spdlog::info("no io_uring here ({}): connections are waited for one by one", refused);
   }
 
   void finish() {

@@ -16,7 +16,9 @@ multiplies every bound (for sanitizer builds), KV_TEST_KEEP=1 keeps the folders,
 import base64
 import collections
 import contextlib
+import ctypes
 import fcntl
+import functools
 import json
 import os
 import random
@@ -268,6 +270,21 @@ def clean_environment(extra=None):
 DIE_WITH_ME = ["setpriv", "--pdeathsig", "KILL"] if shutil.which("setpriv") else []
 
 
+# How servers are to use their sockets where a test does not say (--io-uring); empty: as they do by themselves.
+IO_URING = os.environ.get("KV_TEST_IO_URING", "")
+
+
+@functools.cache
+def io_uring_works():
+    """Whether the kernel makes a ring as servers need it."""
+    single_issuer, deferred, io_uring_setup = 1 << 12, 1 << 13, 425
+    parameters = struct.pack("<8xI", single_issuer | deferred).ljust(120, b"\0")
+    ring = ctypes.CDLL(None).syscall(io_uring_setup, 8, ctypes.create_string_buffer(parameters, 120))
+    if ring >= 0:
+        os.close(ring)
+    return ring >= 0
+
+
 class Node:
     """One kvd: its addresses and data directory stay, its process comes and goes."""
 
@@ -282,7 +299,7 @@ class Node:
         self.cluster_flag = None
         self.flags = list(flags)
         self.process = None
-        self.environment = {}
+        self.environment = {"KVD_IO_URING": IO_URING} if IO_URING else {}
         self.under = []  # a program and its options that runs it, such as valgrind
         self.open_files = None  # how many it may have; None: as this process
 

@@ -28,10 +28,11 @@ FEW, MANY, AT_ONCE = 1024, 5120, 16
 # Slow as a server is under valgrind: nobody is to take it for dead.
 CALM = ["--heartbeat-interval", "500ms", "--election-timeout", "10s"]
 # Of the record, and beside it a part of one operation's: of system calls there are few, and turns come as they come.
-TOLERANCE = {"instructions": (0.12, 0), "allocations": (0.10, 0.1), "system calls": (0.15, 0.3)}
+TOLERANCE = {"instructions": (0.12, 0), "allocations": (0.10, 0.1), "system calls": (0.15, 0.4)}
 ALLOCATORS = ("malloc", "calloc", "realloc", "aligned_alloc", "posix_memalign", "operator new(")
 SYSTEM_CALLS_OF_DATA = ("sendto,sendmsg,recvfrom,recvmsg,epoll_wait,epoll_ctl,write,writev,read,fdatasync,pwrite64,"
-                        "io_submit,io_getevents")
+                        "io_submit,io_getevents,io_uring_enter")
+WAYS = {"by io_uring": "on", "by epoll": "off"}  # of sockets: the value of --io-uring
 
 
 def is_released_build():
@@ -96,9 +97,9 @@ class Strace:
 
 @unittest.skipUnless(is_released_build() and shutil.which("valgrind"), "only for the release build, with valgrind")
 class Cost(kv.TestCase):
-    def count(self, measure, name, puts, gets=0):
+    def count(self, measure, way, name, puts, gets=0):
         folder = Path(tempfile.mkdtemp(dir=self.folder))
-        cluster = kv.Cluster(folder, 3, [*CALM, "--preferred-leader", "n1"], {})
+        cluster = kv.Cluster(folder, 3, [*CALM, "--preferred-leader", "n1", "--io-uring", WAYS[way]], {})
         self.nodes += list(cluster)
         node = cluster[name]
         meter = measure(node)
@@ -116,36 +117,46 @@ class Cost(kv.TestCase):
             other.stop_for_good()
         return counts
 
-    def per_operation(self, measure):
+    def per_operation(self, measure, way):
         def difference(after, before):
             return {what: (after[what] - before[what]) / (MANY - FEW) for what in after}
 
-        few = self.count(measure, "n1", FEW)
-        return {"PUT at the leader": difference(self.count(measure, "n1", MANY), few),
-                "PUT at a follower": difference(self.count(measure, "n2", MANY), self.count(measure, "n2", FEW)),
-                "GET": difference(self.count(measure, "n1", FEW, MANY - FEW), few)}
+        def count(*arguments):
+            return self.count(measure, way, *arguments)
 
-    def hold(self, measured):
+        few = count("n1", FEW)
+        return {"PUT at the leader": difference(count("n1", MANY), few),
+                "PUT at a follower": difference(count("n2", MANY), count("n2", FEW)),
+                "GET": difference(count("n1", FEW, MANY - FEW), few)}
+
+    def hold(self, measure):
         recorded = json.loads(RECORD.read_text()) if RECORD.exists() else {}
+        for way in WAYS:
+            if way == "by io_uring" and not kv.io_uring_works():
+                print("the kernel has no io_uring for us: its costs are not counted")
+                continue
+            self.compare(way, self.per_operation(measure, way), recorded.setdefault(way, {}))
         if os.environ.get("KV_REWRITE_COSTS"):
-            for work, costs in measured.items():
-                recorded.setdefault(work, {}).update({what: round(cost, 2) for what, cost in costs.items()})
             RECORD.write_text(json.dumps(recorded, indent=2) + "\n")
+
+    def compare(self, way, measured, recorded):
         for work, costs in measured.items():
+            if os.environ.get("KV_REWRITE_COSTS"):
+                recorded.setdefault(work, {}).update({what: round(cost, 2) for what, cost in costs.items()})
             for what, cost in costs.items():
-                with self.subTest(work=work, what=what):
+                with self.subTest(way=way, work=work, what=what):
                     before = recorded[work][what]
                     of_record, beside_it = TOLERANCE[what]
                     self.assertLessEqual(abs(cost - before), of_record * before + beside_it,
-                                         f"{work}: {cost:.2f} {what}, and {before} are recorded: find out why; if it is "
-                                         f"meant to be so, renew {RECORD.name} (see the head of this file)")
+                                         f"{way}, {work}: {cost:.2f} {what}, and {before} are recorded: find out why; if "
+                                         f"it is meant to be so, renew {RECORD.name} (see the head of this file)")
 
     def test_instructions_and_allocations(self):
-        self.hold(self.per_operation(Callgrind))
+        self.hold(Callgrind)
 
     @unittest.skipUnless(strace_works(), "strace is not there or may not trace here")
     def test_system_calls(self):
-        self.hold(self.per_operation(Strace))
+        self.hold(Strace)
 
 
 if __name__ == "__main__":

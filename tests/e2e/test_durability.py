@@ -42,7 +42,7 @@ class Trace:
         # The tracer is the node's grandchild: the node's process id is its own, and ends when that does.
         node.under = ["strace", "-D", "-f", "-ttt", "-T", "-e", "trace=fdatasync,io_setup,io_submit,io_getevents",
                       "-o", str(self.path), *options]
-        node.environment = {"ASAN_OPTIONS": "detect_leaks=0"}  # which a sanitizer can't do under a tracer
+        node.environment |= {"ASAN_OPTIONS": "detect_leaks=0"}  # which a sanitizer can't do under a tracer
 
     def lines(self):
         return self.path.read_text().splitlines()

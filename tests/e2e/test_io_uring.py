@@ -1,0 +1,61 @@
+"""Servers with the kernel's ring (io_uring), without it, and where the kernel refuses it."""
+
+import unittest
+
+import kv
+from test_durability import strace_works
+
+REFUSE = ["strace", "-D", "-f", "-o", "/dev/null", "-e", "trace=io_uring_setup",
+          "-e", "inject=io_uring_setup:error=EPERM"]
+
+
+class IoUring(kv.TestCase):
+    def put_and_get(self, node):
+        with node.connect() as client:
+            self.assert_message(client.ask("PUT", key="a", value="1"), "PUT_OK")
+            self.assert_message(client.ask("GET", key="a"), "GET_OK")
+
+    @unittest.skipUnless(kv.io_uring_works(), "the kernel has no io_uring for us")
+    def test_it_is_used_where_it_is_there(self):
+        node = self.node(flags=["--io-uring", "on"]).start()
+        node.wait_ready()
+        self.put_and_get(node)
+        rings = [link for link in self.open_files(node) if "io_uring" in link]
+        self.assertEqual(len(rings), 1)
+
+    def test_off(self):
+        node = self.node(flags=["--io-uring", "off"]).start()
+        node.wait_ready()
+        self.put_and_get(node)
+        self.assertFalse([link for link in self.open_files(node) if "io_uring" in link])
+        self.assertNotIn("io_uring", node.log_text())
+
+    @unittest.skipUnless(strace_works(), "strace is not there or may not trace here")
+    def test_a_refusal_is_said_and_done_without(self):
+        node = self.refused("auto")
+        node.wait_ready()
+        self.put_and_get(node)
+        node.wait_log(r"info.*no io_uring here \(Operation not permitted\)")
+
+    @unittest.skipUnless(strace_works(), "strace is not there or may not trace here")
+    def test_a_refusal_of_what_has_to_be(self):
+        node = self.refused("on")
+        self.assertEqual(node.wait(), 1)
+        self.assertIn("--io-uring on: the kernel refuses it: Operation not permitted", node.log_text())
+
+    def refused(self, when):
+        node = self.node(flags=["--io-uring", when])
+        node.under = REFUSE
+        node.environment |= {"ASAN_OPTIONS": "detect_leaks=0"}  # which a sanitizer can't do under a tracer
+        return node.start()
+
+    @staticmethod
+    def open_files(node):
+        links = []
+        for descriptor in kv.Path(f"/proc/{node.pid}/fd").iterdir():
+            links.append(str(descriptor.readlink()))
+        return links
+
+
+if __name__ == "__main__":
+    kv.main()
