@@ -32,6 +32,8 @@ class Ring {
   // `waits`: nothing is there yet, most likely, so it is not looked for at first.
   virtual void receive(int socket, std::span<char> room, bool waits, Operation& operation) = 0;
   virtual void send(int socket, std::string_view bytes, Operation& operation) = 0;
+  // Begins what was asked for now, and not at the end of this turn.
+  virtual void submit() = 0;
 };
 
 }  // namespace kv

@@ -4,15 +4,24 @@
 #include <unistd.h>
 
 #include <asio/buffer.hpp>
+#include <asio/error.hpp>
 #include <asio/experimental/as_tuple.hpp>
 #include <cassert>
+#include <cerrno>
 #include <utility>
 
 namespace kv {
 namespace {
 
+// As Asio would have it, so that asio::error's names fit.
 std::error_code error_of(int result) {
-  return result < 0 ? std::error_code(-result, std::system_category()) : std::error_code();
+  return result < 0 ? std::error_code(-result, asio::error::get_system_category()) : std::error_code();
+}
+
+// Nothing is wrong with the socket: where the kernel could not wait for it as it usually does, a signal has ended
+// that.
+bool is_to_be_repeated(int result) {
+  return result == -EINTR || result == -EAGAIN;
 }
 
 }  // namespace
@@ -26,8 +35,10 @@ Socket::Socket(asio::ip::tcp::socket socket)
   descriptor_ = socket_.release(ignored);
 }
 
+// With a ring that is gone nothing is under way any more that would close it.
 Socket::~Socket() {
   if (!closed_) close();
+  if (descriptor_ >= 0) ::close(descriptor_);
 }
 
 int Socket::handle() {
@@ -54,16 +65,21 @@ asio::awaitable<Socket::Received> Socket::receive_by_ring(std::span<char> room) 
 void Socket::Receiving::begin(Handler handler, std::span<char> room) {
   assert(!is_under_way() && "one receive at a time");
   handler_.emplace(std::move(handler));
-  room_ = room.size();
-  socket_.ring_->receive(socket_.descriptor_, room, !more_is_there_, *this);
+  room_ = room;
+  submit();
+}
+
+void Socket::Receiving::submit() {
+  socket_.ring_->receive(socket_.descriptor_, room_, !more_is_there_, *this);
 }
 
 void Socket::Receiving::done(int result) {
+  if (is_to_be_repeated(result) && !socket_.closed_) return submit();
   Handler resume = *std::exchange(handler_, std::nullopt);
   Received received{error_of(result), result > 0 ? static_cast<std::size_t>(result) : 0};
   if (result == 0) received.error = asio::error::eof;
   if (socket_.closed_) received.error = asio::error::operation_aborted;
-  more_is_there_ = received.count == room_;
+  more_is_there_ = received.count == room_.size();
   socket_.give_back_descriptor();
   std::move(resume)(received);  // of this there may be nothing left then
 }
@@ -79,10 +95,12 @@ void Socket::send(std::string_view bytes, std::shared_ptr<Sender> sender) {
 void Socket::Sending::begin(std::shared_ptr<Sender> sender, std::string_view bytes) {
   assert(!is_under_way() && "one send at a time");
   sender_ = std::move(sender);
+  bytes_ = bytes;
   socket_.ring_->send(socket_.descriptor_, bytes, *this);
 }
 
 void Socket::Sending::done(int result) {
+  if (is_to_be_repeated(result) && !socket_.closed_) return socket_.ring_->send(socket_.descriptor_, bytes_, *this);
   const std::shared_ptr<Sender> sender = std::exchange(sender_, nullptr);
   socket_.give_back_descriptor();
   sender->on_sent(error_of(result), result > 0 ? static_cast<std::size_t>(result) : 0);

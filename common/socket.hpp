@@ -60,6 +60,7 @@ class Socket {
 
     explicit Receiving(Socket& socket) : socket_(socket) {}
     void begin(Handler handler, std::span<char> room);
+    void submit();
     bool is_under_way() const { return handler_.has_value(); }
     void done(int result) override;
     void abandon() override { std::exchange(handler_, std::nullopt); }
@@ -67,7 +68,7 @@ class Socket {
    private:
     Socket& socket_;
     std::optional<Handler> handler_;
-    std::size_t room_ = 0;
+    std::span<char> room_;
     bool more_is_there_ = false;  // most likely: the last one had no room for more
   };
 
@@ -82,6 +83,7 @@ class Socket {
    private:
     Socket& socket_;
     std::shared_ptr<Sender> sender_;
+    std::string_view bytes_;
   };
 
   asio::awaitable<Received> receive_by_asio(std::span<char> room);

@@ -2,6 +2,7 @@
 
 #include <liburing.h>
 #include <sys/eventfd.h>
+#include <unistd.h>
 
 #include <array>
 #include <asio/buffer.hpp>
@@ -10,6 +11,7 @@
 #include <atomic>
 #include <cerrno>
 #include <cstdint>
+#include <deque>
 #include <memory>
 #include <system_error>
 #include <utility>
@@ -20,9 +22,15 @@
 namespace kv {
 namespace {
 
-// A turn submits what has gathered and takes what has come, with one system call; as long as one brings something
-// to do, another follows. Only when one doesn't is the kernel asked to ring (an event descriptor that Asio waits
-// for).
+constexpr int results_a_turn = 128;  // then the clock, the disk and the others' turns have theirs
+
+// What the kernel may say of itself now and not at another time.
+bool is_passing(int result) {
+  return result == -EAGAIN || result == -EBUSY || result == -EINTR || result == -ENOMEM;
+}
+
+// A turn submits what has gathered and takes what has come; as long as that brings something to do, another
+// follows. Only when it doesn't is the kernel asked to ring (an event descriptor that Asio waits for).
 class Uring final : public Ring {
  public:
   explicit Uring(asio::io_context& loop) : loop_(loop), bell_(loop) {}
@@ -35,17 +43,25 @@ class Uring final : public Ring {
 
   void receive(int socket, std::span<char> room, bool waits, Operation& operation) override;
   void send(int socket, std::string_view bytes, Operation& operation) override;
+  void submit() override;
 
  private:
-  io_uring_sqe* take_entry();
-  void begin(io_uring_sqe* entry, Operation* operation);
+  struct Result {
+    Operation* operation;
+    int value;
+  };
+
+  int make_bell();
+  int try_it();
+  void begin(io_uring_sqe entry, Operation* operation);
+  bool fill_up();
+  void collect();
   void turn_soon();
   void turn();
-  void submit();
-  void collect();
   void deliver();
   bool has_something() const;
   void listen();
+  void abandon_all();
 
   asio::io_context& loop_;
   asio::posix::stream_descriptor bell_;
@@ -55,84 +71,132 @@ class Uring final : public Ring {
   bool turn_is_due_ = false;
   bool listens_ = false;
   std::size_t under_way_ = 0;
-  std::vector<std::pair<Operation*, int>> results_;  // not told yet
-  std::vector<std::pair<Operation*, int>> delivered_;
+  std::deque<io_uring_sqe> waiting_;  // for a place among the submissions
+  std::vector<Result> results_;
+  std::vector<Result> delivered_;  // some of those; the operations before next_ have been told
+  std::size_t next_ = 0;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);  // what waits on the loop may outlive this
 };
 
 int Uring::open(UringSizes sizes) {
   io_uring_params parameters{};
-  // What has come is put into its place when this thread asks for it, all of it at once, and not in between.
+  // What has come is put into its place when this thread asks for it, and not in between.
   parameters.flags =
       IORING_SETUP_CQSIZE | IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_TASKRUN_FLAG;
   parameters.cq_entries = sizes.completions;
   if (const int result = io_uring_queue_init_params(sizes.submissions, &ring_, &parameters); result != 0)
     return result;
   is_open_ = true;
+  if (const int result = make_bell(); result != 0) return result;
+  return try_it();
+}
+
+int Uring::make_bell() {
   const int bell = ::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
   if (bell < 0) return -errno;
-  bell_.assign(bell);
+  std::error_code refused;
+  bell_.assign(bell, refused);
+  if (refused) {
+    ::close(bell);
+    return -refused.value();
+  }
   return io_uring_register_eventfd(&ring_, bell);
 }
 
-// The kernel may use an operation's bytes until it has said that it won't.
+// A sandbox may let a ring be made, and not be used.
+int Uring::try_it() {
+  io_uring_sqe* const nothing = io_uring_get_sqe(&ring_);
+  io_uring_prep_nop(nothing);
+  io_uring_sqe_set_data(nothing, nullptr);
+  io_uring_cqe* completion = nullptr;
+  if (const int result = io_uring_submit_and_wait(&ring_, 1); result < 0) return result;
+  if (const int result = io_uring_peek_cqe(&ring_, &completion); result < 0) return result;
+  io_uring_cqe_seen(&ring_, completion);
+  return 0;
+}
+
 Uring::~Uring() {
   if (!is_open_) return;
-  turn_is_due_ = true;  // the last one is here
-  io_uring_sqe* const cancel = take_entry();
-  io_uring_prep_cancel(cancel, nullptr, IORING_ASYNC_CANCEL_ANY);
-  begin(cancel, nullptr);
-  while (under_way_ > 0) {
-    io_uring_submit_and_wait(&ring_, 1);
-    collect();
-    for (const auto& [operation, result] : std::exchange(results_, {})) {
-      --under_way_;
-      if (operation) operation->abandon();
-    }
-  }
+  if (under_way_ > 0) abandon_all();
   io_uring_queue_exit(&ring_);
 }
 
+// The kernel may use an operation's bytes until it has said that it won't: if it can't be asked, they stay for
+// ever.
+void Uring::abandon_all() {
+  turn_is_due_ = true;  // none is posted any more
+  io_uring_sqe cancel{};
+  io_uring_prep_cancel(&cancel, nullptr, IORING_ASYNC_CANCEL_ANY);
+  begin(cancel, nullptr);
+  while (under_way_ > 0) {
+    fill_up();
+    // Until the cancellation is among them, nothing is waited for.
+    const int result = io_uring_submit_and_wait(&ring_, waiting_.empty() ? 1 : 0);
+    if (result < 0 && !is_passing(result)) return;
+    collect();
+    delivered_.erase(delivered_.begin(), delivered_.begin() + static_cast<std::ptrdiff_t>(std::exchange(next_, 0)));
+    delivered_.insert(delivered_.end(), results_.begin(), results_.end());
+    results_.clear();
+    under_way_ -= delivered_.size();
+    for (const Result& one : std::exchange(delivered_, {}))
+      if (one.operation) one.operation->abandon();
+  }
+}
+
 void Uring::receive(int socket, std::span<char> room, bool waits, Operation& operation) {
-  io_uring_sqe* const entry = take_entry();
-  io_uring_prep_recv(entry, socket, room.data(), room.size(), 0);
-  if (waits) entry->ioprio |= IORING_RECVSEND_POLL_FIRST;
+  io_uring_sqe entry{};
+  io_uring_prep_recv(&entry, socket, room.data(), room.size(), 0);
+  if (waits) entry.ioprio |= IORING_RECVSEND_POLL_FIRST;
   begin(entry, &operation);
 }
 
 void Uring::send(int socket, std::string_view bytes, Operation& operation) {
-  io_uring_sqe* const entry = take_entry();
-  io_uring_prep_send(entry, socket, bytes.data(), bytes.size(), MSG_NOSIGNAL);
+  io_uring_sqe entry{};
+  io_uring_prep_send(&entry, socket, bytes.data(), bytes.size(), MSG_NOSIGNAL);
   begin(entry, &operation);
 }
 
-io_uring_sqe* Uring::take_entry() {
-  io_uring_sqe* entry = nullptr;
-  while (!(entry = io_uring_get_sqe(&ring_))) submit();
-  return entry;
+void Uring::begin(io_uring_sqe entry, Operation* operation) {
+  io_uring_sqe_set_data(&entry, operation);
+  ++under_way_;
+  io_uring_sqe* const place = waiting_.empty() ? io_uring_get_sqe(&ring_) : nullptr;
+  if (place) {
+    *place = entry;
+  } else {
+    waiting_.push_back(entry);
+  }
+  turn_soon();
 }
 
-// What the kernel does not take yet, for want of memory or of room for results, stays for another time.
+// Whether any that waited has got a place.
+bool Uring::fill_up() {
+  bool any = false;
+  while (!waiting_.empty()) {
+    io_uring_sqe* const place = io_uring_get_sqe(&ring_);
+    if (!place) break;
+    *place = waiting_.front();
+    waiting_.pop_front();
+    any = true;
+  }
+  return any;
+}
+
+// What the kernel does not take yet, for want of memory or of room for results, stays for another turn.
 void Uring::submit() {
-  const int result = io_uring_submit_and_get_events(&ring_);
-  if (result < 0 && result != -EBUSY && result != -EAGAIN && result != -EINTR && result != -ENOMEM)
-    throw std::system_error(-result, std::system_category(), "io_uring");
-  collect();
+  do {
+    const int result = io_uring_submit_and_get_events(&ring_);
+    if (result < 0 && !is_passing(result)) throw std::system_error(-result, std::system_category(), "io_uring");
+    collect();
+  } while (fill_up());
 }
 
 void Uring::collect() {
   std::array<io_uring_cqe*, 64> found{};
   while (const unsigned count = io_uring_peek_batch_cqe(&ring_, found.data(), found.size())) {
     for (unsigned i = 0; i < count; ++i)
-      results_.emplace_back(static_cast<Operation*>(io_uring_cqe_get_data(found[i])), found[i]->res);
+      results_.push_back({static_cast<Operation*>(io_uring_cqe_get_data(found[i])), found[i]->res});
     io_uring_cq_advance(&ring_, count);
   }
-}
-
-void Uring::begin(io_uring_sqe* entry, Operation* operation) {
-  io_uring_sqe_set_data(entry, operation);
-  ++under_way_;
-  turn_soon();
 }
 
 // Behind what the loop has to do already, so that all of that goes along.
@@ -161,13 +225,18 @@ bool Uring::has_something() const {
          (IO_URING_READ_ONCE(*ring_.sq.kflags) & IORING_SQ_TASKRUN) != 0;
 }
 
-// Those that were there at first: what they bring about is another turn's.
 void Uring::deliver() {
-  std::swap(results_, delivered_);
-  under_way_ -= delivered_.size();
-  for (const auto& [operation, result] : delivered_) operation->done(result);
-  delivered_.clear();
-  if (!results_.empty()) turn_soon();
+  if (next_ == delivered_.size()) {
+    delivered_.clear();
+    next_ = 0;
+    std::swap(results_, delivered_);
+  }
+  for (int told = 0; told < results_a_turn && next_ < delivered_.size(); ++told) {
+    const Result result = delivered_[next_++];
+    --under_way_;
+    result.operation->done(result.value);
+  }
+  if (next_ < delivered_.size() || !results_.empty()) turn_soon();
 }
 
 // Only while something is under way, so that a loop that has nothing else to do ends.
@@ -181,8 +250,7 @@ void Uring::listen() {
                         [this, alive = std::weak_ptr(alive_)](std::error_code, std::size_t) {
                           if (alive.expired()) return;
                           listens_ = false;
-                          if (turn_is_due_) return;
-                          turn();
+                          if (!turn_is_due_) turn();
                         });
 }
 

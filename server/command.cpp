@@ -277,4 +277,13 @@ bool is_members(std::string_view bytes) {
   return bytes.size() > 1 && bytes[1] == static_cast<char>(Kind::members);
 }
 
+std::string_view key_of(std::string_view bytes) {
+  Decoder in(bytes);
+  const std::uint8_t written = in.byte();
+  const auto kind = static_cast<Kind>(in.byte());
+  in.byte();  // flags
+  const std::string_view key = in.string();
+  return in.ok() && written == version && (kind == Kind::put || kind == Kind::erase) ? key : std::string_view();
+}
+
 }  // namespace kv::command

@@ -85,5 +85,7 @@ void encode(const Command& command, std::string& out);  // appends
 std::optional<Command> decode(std::string_view bytes);
 // Whether they are those of a Members, which few are, at the price of a look.
 bool is_members(std::string_view bytes);
+// The key of a Put or Delete, for a look at what is there; empty of any other command, and of bytes that are none.
+std::string_view key_of(std::string_view bytes);
 
 }  // namespace kv::command

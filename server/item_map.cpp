@@ -16,6 +16,11 @@ const Item* ItemMap::find(std::string_view key) const {
   return found == index_.end() ? nullptr : found->item;
 }
 
+void ItemMap::fetch(std::string_view key) const {
+  const auto found = index_.find(key);
+  if (found != index_.end()) order_.fetch(*found->item);
+}
+
 Item::Ref ItemMap::put(Item::Ref item) {
   const auto known = index_.find(item->key());
   if (known == index_.end()) {

@@ -36,6 +36,7 @@ class ItemMap {
 
   std::size_t size() const { return order_.size(); }
   const Item* find(std::string_view key) const;       // nullptr: absent
+  void fetch(std::string_view key) const;             // into the processor's caches, what put() and remove() touch
   const Item* last() const { return order_.last(); }  // with the greatest key; nullptr: the map is empty
 
   // Both return the item that was there, if one was.

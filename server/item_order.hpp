@@ -61,6 +61,8 @@ class ItemOrder {
   Item::Ref replace(const Item& there, Item::Ref with);  // by one with the same key
   Item::Ref remove(const Item& there);
   void erase_until(const_iterator end);  // from the first on
+  // What replace() and remove() will look through, into the processor's caches.
+  void fetch(const Item& there) const;
 
  private:
   template <class IsBefore>

@@ -21,6 +21,7 @@
 #include <string_view>
 #include <utility>
 
+#include "common/ring.hpp"
 #include "common/text.hpp"
 #include "common/uring.hpp"
 #include "server/config.hpp"
@@ -333,6 +334,8 @@ class Server {
     engine_->flush();
     sessions_->close_all();
     peers_->close_all();
+    // The last answers, before the disks are waited for.
+    if (Ring* const ring = Ring::of(loop_)) ring->submit();
     engine_->shut_down();
     signals_.cancel();
     stopper_.cancel();

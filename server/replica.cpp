@@ -388,7 +388,17 @@ void Replica::note_members(const command::Members& members) {
   }
 }
 
+// Each is in memory that was not touched for long: looked for one right behind the other, they are waited for
+// together.
+void Replica::fetch_due() {
+  for (const Due& due : to_apply_) {
+    if (due.tick > now_) return;
+    if (due.entry.command) store_->fetch(command::key_of(*due.entry.command));
+  }
+}
+
 void Replica::apply_due() {
+  fetch_due();
   while (!to_apply_.empty() && to_apply_.front().tick <= now_) {
     apply(to_apply_.front().entry);
     to_apply_.pop_front();

@@ -282,6 +282,7 @@ class Replica {
   void absorb(raft::Output output);
   void on_changed(const raft::Output::Changed& changed);
   void watch_first_entry(const raft::Write& write);
+  void fetch_due();
   void apply_due();
   void apply(const raft::Entry& entry);
   void note_members(const command::Members& members);

@@ -300,7 +300,6 @@ void Sessions::close_all() {
     session->connection->close_after_flush();
     session->room->cancel();
   }
-  for (const Lingering& ended : lingering_) ended.connection->close();
 }
 
 }  // namespace kv

@@ -44,7 +44,7 @@ class Sessions : public ClientOutlet {
   std::size_t connections() const { return sessions_.size() + lingering_.size(); }
 
   void stop_listening();
-  // Closes every connection once its answers have gone out.
+  // Closes every connection once its answers have gone out (as one that has ended is, anyway).
   void close_all();
 
  private:

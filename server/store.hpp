@@ -57,6 +57,8 @@ class Store {
   // `position` is greater than that of every command before.
   Applied apply(std::uint64_t position, const command::Command& command);
 
+  // Has the processor fetch what apply() will need of this key, while the caller asks for others.
+  void fetch(std::string_view key) const { items_.fetch(key); }
   const Item* find(std::string_view key) const;     // nullptr: absent; valid until the next apply
   std::uint64_t ts_of(std::string_view key) const;  // 0: absent
   // When an absent key was deleted last; 0: that is not remembered. All deletions after deletions_floor() are.

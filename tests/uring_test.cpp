@@ -1,11 +1,17 @@
 // What a ring has to hold that one connection by it does not show (connection_test.cpp has those by both ways).
 #include "common/uring.hpp"
 
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <algorithm>
 #include <asio/co_spawn.hpp>
 #include <asio/detached.hpp>
 #include <asio/io_context.hpp>
 #include <asio/ip/tcp.hpp>
+#include <asio/post.hpp>
 #include <catch2/catch.hpp>
+#include <deque>
 #include <memory>
 #include <string>
 #include <utility>
@@ -160,6 +166,46 @@ TEST_CASE("what is closed before its receive was begun by the kernel takes nobod
   loop.io.run();
   CHECK(end);
   CHECK(done == 1);
+}
+
+struct Counted final : Ring::Operation {
+  explicit Counted(int& counter) : results(counter) {}
+  void done(int) override { ++results; }
+  void abandon() override {}
+  int& results;
+};
+
+// Posts itself again and again: the most results that came between two of its turns.
+struct Clock {
+  asio::io_context& io;
+  const int& results;
+  int until;
+  int seen = 0;
+  int most = 0;
+
+  void tick() {
+    most = std::max(most, results - seen);
+    seen = results;
+    if (seen < until) asio::post(io, [this] { tick(); });
+  }
+};
+
+TEST_CASE("however many results there are, all else on the loop has its turns in between", "[uring]") {
+  Loop loop;
+  if (!loop.refused.empty()) return;
+  constexpr int many = 1000;
+  int ends[2];
+  REQUIRE(::socketpair(AF_UNIX, SOCK_DGRAM, 0, ends) == 0);
+  ::close(ends[1]);  // so that each send ends at once
+  int results = 0;
+  std::deque<Counted> sends;
+  for (int i = 0; i < many; ++i) Ring::of(loop.io)->send(ends[0], "x", sends.emplace_back(results));
+  Clock clock{loop.io, results, many};
+  clock.tick();
+  loop.io.run();
+  CHECK(results == many);
+  CHECK(clock.most <= 128);
+  ::close(ends[0]);
 }
 
 TEST_CASE("a loop has one ring", "[uring]") {

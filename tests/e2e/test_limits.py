@@ -315,6 +315,8 @@ class FullDisk(kv.TestCase):
         filler = self.fill(disks)
         written |= self.put_until_refused(node)
         node.restart()
+        # Until it leads, it has what its log says is committed, which the last writes may not be yet.
+        self.assert_message(node.ask("GET", key="k1", consistency="linearizable"), "GET_OK", value=written["k1"])
         self.assert_reads(node, written)
         self.assert_message(node.ask("DELETE", key="k1"), "DELETE_OK", found=True)
         filler.free()
