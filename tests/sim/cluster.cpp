@@ -137,7 +137,8 @@ void Cluster::be_live() {
   expect_same_leader(members);
 }
 
-// Who is far behind gets an entry a message where messages are that small, and hears what was asked of it last.
+// Who is far behind gets an entry a message where messages are that small, or a snapshot in pieces that are, and
+// hears what was asked of it last.
 Time Cluster::catch_up_time(const std::vector<NodeIndex>& members) const {
   std::uint64_t least = judge_.committed();
   std::uint64_t most = judge_.committed();
@@ -150,7 +151,19 @@ Time Cluster::catch_up_time(const std::vector<NodeIndex>& members) const {
     least = std::min(least, judge_.agreed(log));
     most = std::max(most, log.last_index().value);
   }
-  return 2 * (most - least) * world_.plan.round();
+  const std::uint64_t pieces = least < most ? largest_snapshot(members) / world_.plan.snapshot_piece_bytes : 0;
+  return 2 * (most - least + pieces) * world_.plan.round();
+}
+
+// In bytes, of those that one of them may send to another.
+std::uint64_t Cluster::largest_snapshot(const std::vector<NodeIndex>& members) const {
+  std::uint64_t largest = 0;
+  for (const NodeIndex i : members) {
+    Disk& disk = nodes_[i]->disk();
+    for (const raft::Position position : list_snapshots(disk))
+      largest = std::max<std::uint64_t>(largest, disk.pages(snapshot_file_name(position)).size());
+  }
+  return largest;
 }
 
 void Cluster::expect_answers(const std::vector<NodeIndex>& members) {

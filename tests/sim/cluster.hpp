@@ -52,6 +52,7 @@ class Cluster final : public NodeOutlet {
   std::vector<NodeIndex> draw_majority();
   void heal(const std::vector<NodeIndex>& members);
   Time catch_up_time(const std::vector<NodeIndex>& members) const;
+  std::uint64_t largest_snapshot(const std::vector<NodeIndex>& members) const;
   void expect_answers(const std::vector<NodeIndex>& members);
   void expect_same_leader(const std::vector<NodeIndex>& members);
   bool has_converged() const;

@@ -68,8 +68,7 @@ bool Judge::matches(const Log& log, const Recovered& recovered) const {
   if (recovered.replica.hard_state != hard_state || recovered.replica.commit != log.commit) return false;
   if (begins_anew) {
     const bool fits = base <= log.entries.size() && log.entries[base - 1] == committed_[base - 1];
-    // The log may have been told of it by now, but not on the disk.
-    return entries.empty() && (!fits || base == log.entries.size());
+    return entries.empty() && !fits;
   }
   return base <= log.entries.size() &&
          std::equal(log.entries.begin() + static_cast<std::ptrdiff_t>(base), log.entries.end(), entries.begin(),
@@ -99,8 +98,8 @@ void Judge::recovered(const std::string& node, const Recovered& recovered) {
            std::to_string(disk.durable.entries.size()) + " entries, commit " +
            std::to_string(disk.durable.commit.value);
   });
-  disk.durable.hard_state = recovered.replica.hard_state;
-  if (recovered.replica.mark_due) begin_at(disk.durable, recovered.replica.base.index);
+  // Where a mark is due the log is still what it was: should the snapshot be damaged before the mark is durable, an
+  // older one and that log take its place, and nothing has been promised meanwhile.
   check_snapshot(node, *recovered.replica.store, recovered.replica.stored.index.value);
 }
 

@@ -254,7 +254,12 @@ void Nemesis::torment(Node& node) {
   if (how == 0) cut(true, true);
   if (how == 1) cut(true, false);  // deaf: it speaks and hears nothing
   if (how == 2) cut(false, true);  // mute
-  if (how == 3) node.set_disk(0);
+  if (how == 3) {
+    // A leader that has nothing to write does not feel its disk. One that a server cannot reach while the others can
+    // may stay the leader, as in any Raft, and that server waits: so it has only the one fault.
+    for (const auto& [from, to] : around(node.index(), true, true)) network_.heal(from, to);
+    node.set_disk(0);
+  }
   if (how == 4) node.stay_dead();
   if (how >= 5) flap(node);
   const std::vector<std::string> names = {"is cut off", "is deaf",        "is mute",       "has a disk that hangs",
