@@ -102,10 +102,11 @@ std::variant<Header, Problem> decode_header(std::string_view bytes) {
 Writer::Writer(Header header)
     : header_(encode_header(header)), salt_(get<std::uint64_t>(header_, header_checksum_at)) {}
 
-void Writer::append_block(std::string_view records, std::string& out) {
+std::string Writer::begin_block(std::string_view records) {
   assert(!records.empty() && records.size() <= max_block_bytes);
-  put_frame(out, records.size(), frame_checksum(++blocks_, records.size(), records, salt_));
-  out.append(records);
+  std::string frame;
+  put_frame(frame, records.size(), frame_checksum(++blocks_, records.size(), records, salt_));
+  return frame;
 }
 
 void Writer::append_end(const Totals& totals, std::string& out) const {

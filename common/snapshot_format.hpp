@@ -43,15 +43,15 @@ struct Problem {
   std::string what;
 };
 
-// Makes the bytes of a snapshot from its records: begin(), any number of append_block(), append_end(). What they
+// Makes the bytes of a snapshot from its records: begin(), any number of blocks, append_end(). What they
 // give, one after the other, is the file. Keeps nothing but counters.
 class Writer {
  public:
   explicit Writer(Header header);
 
   std::string begin() const { return header_; }
-  // `records`: whole ones, 1 to max_block_bytes.
-  void append_block(std::string_view records, std::string& out);
+  // What comes before a block's records in the file. `records`: whole ones, 1 to max_block_bytes.
+  std::string begin_block(std::string_view records);
   void append_end(const Totals& totals, std::string& out) const;
 
  private:

@@ -43,8 +43,9 @@ RULES = [
     (r"server/wal(_segment|_recovery)?\..pp",
      r"server/(file|wal|wal_format|wal_names|wal_segment|raft/types)\.hpp",                                True),
     (r"server/snapshot_task\..pp",               r"(server/(store|raft/types)|common/snapshot_format)\.hpp", True),
+    (r"server/gentle_writer\..pp",               r"server/file\.hpp",                                       True),
     (r"server/snapshots\..pp",
-     r"(server/(file|snapshot_task|raft/types)|common/overloaded)\.hpp",                                   True),
+     r"(server/(file|gentle_writer|snapshot_task|raft/types)|common/overloaded)\.hpp",                                   True),
     # The replica, and its parts.
     (r"server/client_answer\.hpp",              r"common/message\.hpp",                                    True),
     (r"server/watches\..pp",                    r"(server/(client_answer|item)|common/message)\.hpp",      True),

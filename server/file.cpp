@@ -41,7 +41,10 @@ class Handle {
  public:
   explicit Handle(int fd) : fd_(fd) {}
   Handle(Handle&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
-  Handle& operator=(Handle&&) = delete;
+  Handle& operator=(Handle other) noexcept {
+    std::swap(fd_, other.fd_);
+    return *this;
+  }
   ~Handle() {
     if (fd_ >= 0) ::close(fd_);
   }
@@ -113,15 +116,25 @@ class PosixFile final : public File {
     if (::fdatasync(handle_.fd()) < 0) fail("sync", path_);
   }
 
+  bool write_past_pages(std::uint64_t offset, std::string_view bytes) override {
+    if (!asked_for_past_pages_) past_pages_ = open_past_pages(0);
+    asked_for_past_pages_ = true;
+    if (!past_pages_) return false;
+    const ssize_t n = uninterrupted(
+        [&] { return ::pwrite(past_pages_->fd(), bytes.data(), bytes.size(), static_cast<off_t>(offset)); });
+    if (n < 0 && errno == EINVAL) return false;
+    if (n < 0) fail("write", path_);
+    // Of one that was cut short, the other way goes on or tells why.
+    write_at(offset + static_cast<std::uint64_t>(n), bytes.substr(static_cast<std::size_t>(n)));
+    return true;
+  }
+
   // A write past pages that are there would have to wait for them, so there should be none: those that were read or
   // written before go now, and write_durably() leaves none.
   std::optional<int> direct() override {
     if (!asked_for_direct_) {
       asked_for_direct_ = true;
-      const std::string same_file = "/proc/self/fd/" + std::to_string(handle_.fd());
-      direct_.emplace(
-          uninterrupted([&] { return ::open(same_file.c_str(), O_WRONLY | O_DIRECT | O_DSYNC | O_CLOEXEC); }));
-      if (direct_->fd() < 0) direct_.reset();
+      direct_ = open_past_pages(O_DSYNC);
       if (direct_) forget_pages(0);
     }
     if (!direct_) return std::nullopt;
@@ -134,6 +147,13 @@ class PosixFile final : public File {
   }
 
  private:
+  std::optional<Handle> open_past_pages(int how) {
+    const std::string same_file = "/proc/self/fd/" + std::to_string(handle_.fd());
+    Handle handle(uninterrupted([&] { return ::open(same_file.c_str(), O_WRONLY | O_DIRECT | O_CLOEXEC | how); }));
+    if (handle.fd() < 0) return std::nullopt;
+    return handle;
+  }
+
   // All from the offset on, also those that others have read. Where it does not succeed nothing is lost but time.
   void forget_pages(std::uint64_t offset) {
     ::posix_fadvise(handle_.fd(), static_cast<off_t>(offset), 0, POSIX_FADV_DONTNEED);
@@ -143,6 +163,8 @@ class PosixFile final : public File {
   std::string path_;
   bool asked_for_direct_ = false;
   std::optional<Handle> direct_;
+  bool asked_for_past_pages_ = false;
+  std::optional<Handle> past_pages_;
 };
 
 // Of a file without a name, which goes when its last handle is closed, also if this process does not live to do so.

@@ -44,6 +44,11 @@ class File {
   // The data, and the metadata needed to read it again, are on the disk when this returns (fdatasync).
   virtual void sync() = 0;
 
+  // write_at() past the kernel's pages (O_DIRECT), not durably: `bytes` are whole blocks, and begin where one does,
+  // in memory and in the file. False: that cannot be done with this file, and nothing was written.
+  static constexpr std::size_t block_bytes = 4096;  // of any disk there is, or a multiple
+  virtual bool write_past_pages(std::uint64_t /*offset*/, std::string_view /*bytes*/) { return false; }
+
   // A descriptor of the file through which whole sectors are written past the kernel's pages (O_DIRECT), durably
   // (O_DSYNC), for who lets the disk work without waiting for it (direct_writer.hpp). It is the File's. nullopt:
   // the file system has none.

@@ -12,6 +12,7 @@ namespace {
 constexpr std::uint64_t pause_without_room = 10'000 / tick_ms;
 constexpr std::size_t parts_a_tick = 2;
 constexpr std::size_t most_parts = 8;  // on their way to the disk
+constexpr std::size_t usual_item_bytes = 1 << 10;
 
 std::string spelled(raft::Position position) {
   return std::to_string(position.index.value);
@@ -75,6 +76,7 @@ void Replica::keep_saving() {
 
 void Replica::save_next_part() {
   snapshot_task::Save part{saving_->position, !saving_->begun, {}, {}};
+  part.records.reserve(config_.snapshot_piece_bytes + usual_item_bytes);  // the last one may go beyond a piece
   if (!store_->walk(config_.snapshot_piece_bytes, part.records)) {
     part.totals = store_->walk_totals();
     store_->end_walk();

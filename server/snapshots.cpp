@@ -19,10 +19,6 @@ const std::string receiving_name = "receiving.snap.tmp";
 constexpr std::size_t digits = 16;
 
 constexpr std::size_t read_bytes = 1 << 20;  // at once
-// So that no sync takes long, nor the log's behind it. A server that takes over a snapshot has nothing to do that
-// could wait for it.
-constexpr std::uint64_t sync_every_bytes = 64 << 10;
-constexpr std::uint64_t sync_received_bytes = 1 << 20;
 constexpr std::size_t kept = 2;
 
 std::string padded(std::uint64_t number) {
@@ -125,26 +121,14 @@ std::variant<LoadedSnapshot, SnapshotProblem> load_snapshot(File& file, std::siz
 struct Snapshots::Saving {
   raft::Position position;
   snapshot::Writer writer;
-  std::unique_ptr<File> file;
-  std::uint64_t bytes = 0;
-  std::uint64_t synced = 0;
-
-  void write(std::string_view more) {
-    file->write_at(bytes, more);
-    bytes += more.size();
-    if (bytes - synced < sync_every_bytes) return;
-    file->sync();
-    synced = bytes;
-  }
+  GentleWriter file;
 };
 
 struct Snapshots::Receiving {
   raft::Position position;
   std::uint64_t size = 0;
   Loader loader;
-  std::unique_ptr<File> file;
-  std::uint64_t bytes = 0;
-  std::uint64_t synced = 0;
+  GentleWriter file;
 };
 
 Snapshots::Snapshots(Directory& directory, SnapshotOptions options) : directory_(directory), options_(options) {
@@ -187,8 +171,8 @@ void Snapshots::remove(const std::string& name) {
 }
 
 // From now on it is a snapshot, whatever happens.
-void Snapshots::give_name(File& file, const std::string& temporary, raft::Position position) {
-  file.sync();
+void Snapshots::give_name(GentleWriter& file, const std::string& temporary, raft::Position position) {
+  file.finish();
   directory_.rename(temporary, snapshot_file_name(position));
   directory_.sync();
 }
@@ -232,17 +216,22 @@ snapshot_result::Saved Snapshots::save(snapshot_task::Save& task) {
   if (task.first) {
     saving_.reset();
     remove(saving_name);
-    saving_ = std::make_unique<Saving>(
-        Saving{task.position, snapshot::Writer(header_of(task.position)), directory_.create(saving_name)});
-    saving_->write(saving_->writer.begin());
+    saving_ = std::make_unique<Saving>(Saving{task.position, snapshot::Writer(header_of(task.position)),
+                                              GentleWriter(directory_.create(saving_name), options_.part_bytes)});
+    saving_->file.append(saving_->writer.begin());
   }
-  std::string bytes;
-  if (!task.records.empty()) saving_->writer.append_block(task.records, bytes);
-  if (task.totals) saving_->writer.append_end(*task.totals, bytes);
-  saving_->write(bytes);
-  snapshot_result::Saved saved{task.position, task.totals.has_value(), {}, saving_->bytes};
+  if (!task.records.empty()) {
+    saving_->file.append(saving_->writer.begin_block(task.records));
+    saving_->file.append(task.records);
+  }
+  if (task.totals) {
+    std::string end;
+    saving_->writer.append_end(*task.totals, end);
+    saving_->file.append(end);
+  }
+  snapshot_result::Saved saved{task.position, task.totals.has_value(), {}, saving_->file.bytes()};
   if (!saved.whole) return saved;
-  give_name(*saving_->file, saving_name, saving_->position);
+  give_name(saving_->file, saving_name, saving_->position);
   saving_.reset();
   saved.older = keep_newest(kept);
   return saved;
@@ -305,13 +294,16 @@ snapshot_result::Received Snapshots::receive(snapshot_task::Receive& task) {
     receiving_.reset();
     remove(receiving_name);
     receiving_ = std::make_unique<Receiving>(
-        Receiving{task.position, task.size, Loader(options_.max_sessions), directory_.create(receiving_name)});
+        Receiving{task.position, task.size, Loader(options_.max_sessions),
+                  GentleWriter(directory_.create(receiving_name), options_.part_bytes)});
   }
-  received.offset = receiving_->bytes;
-  if (task.offset != receiving_->bytes) return received;  // part of it has come already, and there it goes on
+  received.offset = receiving_->file.bytes();
+  if (task.offset != receiving_->file.bytes())
+    return received;  // part of it has come already, and there it goes on
 
-  std::optional<std::string> problem = take(task.bytes);
-  const bool all = receiving_->bytes >= receiving_->size;
+  receiving_->file.append(task.bytes);
+  std::optional<std::string> problem = receiving_->loader.take(task.bytes);
+  const bool all = receiving_->file.bytes() >= receiving_->size;
   if (!problem && all) problem = receiving_->loader.finish();
   if (!problem && all && receiving_->loader.position() != task.position) problem = "it is of another position";
   if (problem) {
@@ -322,23 +314,13 @@ snapshot_result::Received Snapshots::receive(snapshot_task::Receive& task) {
     received.damaged = true;
     return received;
   }
-  received.offset = receiving_->bytes;
+  received.offset = receiving_->file.bytes();
   if (!all) return received;
-  give_name(*receiving_->file, receiving_name, task.position);
+  give_name(receiving_->file, receiving_name, task.position);
   received.store = receiving_->loader.release();
   receiving_.reset();
   received.older = keep_newest(kept);
   return received;
-}
-
-std::optional<std::string> Snapshots::take(std::string_view bytes) {
-  receiving_->file->write_at(receiving_->bytes, bytes);
-  receiving_->bytes += bytes.size();
-  if (receiving_->bytes - receiving_->synced >= sync_received_bytes) {
-    receiving_->file->sync();
-    receiving_->synced = receiving_->bytes;
-  }
-  return receiving_->loader.take(bytes);
 }
 
 }  // namespace kv

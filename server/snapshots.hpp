@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "server/file.hpp"
+#include "server/gentle_writer.hpp"
 #include "server/snapshot_task.hpp"
 
 namespace kv {
@@ -29,6 +30,7 @@ struct SnapshotProblem {
 struct SnapshotOptions {
   std::size_t max_sessions = sessions_kept;
   std::size_t piece_bytes = 128 << 10;  // for a reader, at once
+  std::size_t part_bytes = 64 << 10;    // to the disk, at once: whole blocks
 };
 
 struct LoadedSnapshot {
@@ -80,8 +82,7 @@ class Snapshots {
 
   snapshot_result::Saved save(snapshot_task::Save& task);
   snapshot_result::Received receive(snapshot_task::Receive& task);
-  std::optional<std::string> take(std::string_view bytes);
-  void give_name(File& file, const std::string& temporary, raft::Position position);
+  void give_name(GentleWriter& file, const std::string& temporary, raft::Position position);
   raft::Index keep_newest(std::size_t count);
   void remove(const std::string& name);
 

@@ -46,7 +46,7 @@ inline std::string bytes_of_backup(const std::vector<std::string>& records, snap
                                    snapshot::Totals totals) {
   snapshot::Writer writer(header);
   std::string bytes = writer.begin();
-  for (const std::string& record : records) writer.append_block(record, bytes);
+  for (const std::string& record : records) bytes += writer.begin_block(record) + record;
   writer.append_end(totals, bytes);
   return bytes;
 }

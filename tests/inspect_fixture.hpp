@@ -53,7 +53,7 @@ inline std::string snapshot_bytes(raft::Position position, const std::vector<raf
   for (bool more = true; more;) {
     std::string records;
     more = store.walk(1 << 20, records);
-    if (!records.empty()) writer.append_block(records, bytes);
+    if (!records.empty()) bytes += writer.begin_block(records) + records;
   }
   writer.append_end(store.walk_totals(), bytes);
   return bytes;

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cassert>
 #include <cerrno>
+#include <cstdint>
 #include <map>
 #include <memory>
 #include <set>
@@ -108,6 +109,9 @@ class MemoryDirectory final : public Directory {
   }
   void heal() { disk_->fail_at = 0; }
 
+  // From now on files can be written past the kernel's pages, of which there are none here.
+  void allow_past_pages() { disk_->past_pages = true; }
+
   // What the files take, and what of those that were removed is not given back yet.
   std::uint64_t used() const { return disk_->used(); }
   // From now on that may not grow beyond this.
@@ -136,6 +140,7 @@ class MemoryDirectory final : public Directory {
     int error = 0;
     bool for_good = false;
     std::uint64_t space = UINT64_MAX;
+    bool past_pages = false;
     std::uint64_t held = 0;  // of it, by what was removed and not given back
     std::vector<std::string> log;
 
@@ -187,6 +192,14 @@ class MemoryDirectory final : public Directory {
       grow(offset + bytes.size());
       data_->bytes.replace(offset, bytes.size(), bytes);
       mark(offset, offset + bytes.size());
+    }
+
+    bool write_past_pages(std::uint64_t offset, std::string_view bytes) override {
+      if (!disk_->past_pages) return false;
+      assert(offset % block_bytes == 0 && bytes.size() % block_bytes == 0);
+      assert(reinterpret_cast<std::uintptr_t>(bytes.data()) % block_bytes == 0);
+      write_at(offset, bytes);
+      return true;
     }
 
     void allocate(std::uint64_t size) override {

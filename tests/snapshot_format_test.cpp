@@ -26,7 +26,7 @@ struct Content {
 std::string write(const Content& content) {
   Writer writer(content.header);
   std::string out = writer.begin();
-  for (const std::string& block : content.blocks) writer.append_block(block, out);
+  for (const std::string& block : content.blocks) out += writer.begin_block(block) + block;
   writer.append_end(content.totals, out);
   return out;
 }

@@ -108,6 +108,13 @@ class Disk::OpenFile final : public File {
     disk_.operation(Kind::write, "write", name_);
   }
 
+  // Like any other write it may be lost until there is a sync. Some file systems have none of it.
+  bool write_past_pages(std::uint64_t offset, std::string_view bytes) override {
+    if (disk_.world_.plan.seed % 3 == 0) return false;
+    write_at(offset, bytes);
+    return true;
+  }
+
   void allocate(std::uint64_t size) override {
     make_room(size);
     disk_.operation(Kind::write, "allocate", name_);

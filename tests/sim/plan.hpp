@@ -61,6 +61,8 @@ struct Plan {
   std::size_t value_bytes = 0;  // at most, beside what makes each value the only one
 
   bool has(Fault fault) const { return faults.contains(fault); }
+  // To the disk at once, of a snapshot: where it is walked in small steps several of these, too.
+  std::size_t snapshot_part_bytes() const { return snapshot_walk_bytes < 64 << 10 ? 4 << 10 : 64 << 10; }
   Time round() const { return 2 * delay + disk; }  // there, on disk, and back
   std::string key(std::size_t number) const;       // some keys' names begin with others'
   Time election_timeout() const;                   // the longest, on a clock that runs as it should

@@ -1,0 +1,111 @@
+// Big files that are written a part at a time.
+#include "server/gentle_writer.hpp"
+
+#include <fcntl.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include <catch2/catch.hpp>
+#include <cerrno>
+#include <string>
+#include <vector>
+
+#include "tests/memory_directory.hpp"
+#include "tests/temporary_folder.hpp"
+
+using namespace kv;
+
+namespace {
+
+constexpr std::size_t part = 2 * File::block_bytes;
+
+std::string some_bytes(std::size_t size) {
+  std::string bytes;
+  for (std::size_t i = 0; bytes.size() < size; ++i) bytes += std::to_string(i) + ' ';
+  bytes.resize(size);
+  return bytes;
+}
+
+std::string read_all(File& file) {
+  std::string bytes(file.size(), '\0');
+  bytes.resize(file.read_at(0, bytes));
+  return bytes;
+}
+
+void append_in_pieces(GentleWriter& writer, const std::string& bytes, std::size_t piece) {
+  for (std::size_t at = 0; at < bytes.size(); at += piece) writer.append(std::string_view(bytes).substr(at, piece));
+}
+
+// A read that may not wait finds nothing but pages.
+bool is_in_pages(const std::string& path, std::uint64_t offset) {
+  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  REQUIRE(fd >= 0);
+  char byte = 0;
+  const iovec out{&byte, 1};
+  const ssize_t n = ::preadv2(fd, &out, 1, static_cast<off_t>(offset), RWF_NOWAIT);
+  const int error = errno;
+  ::close(fd);
+  REQUIRE((n == 1 || (n < 0 && error == EAGAIN)));
+  return n == 1;
+}
+
+}  // namespace
+
+TEST_CASE("gentle writer: what is appended, in whatever pieces, is in the file") {
+  const std::size_t size = GENERATE(0, 1, part - 1, part, part + 1, 5 * part, 7 * part + 100);
+  const std::size_t piece = GENERATE(1000, part, 3 * part + 1);
+  const std::string bytes = some_bytes(size);
+  TemporaryFolder folder;
+  const auto directory = open_directory(folder.path());
+  GentleWriter writer(directory->create("a"), part);
+  append_in_pieces(writer, bytes, piece);
+  CHECK(writer.bytes() == size);
+  writer.finish();
+  CHECK(writer.bytes() == size);
+  CHECK(read_all(*directory->open("a")) == bytes);
+}
+
+TEST_CASE("gentle writer: parts leave no pages behind, where the file system can do that") {
+  TemporaryFolder folder;
+  const auto directory = open_directory(folder.path());
+  if (!directory->create("b")->direct()) {
+    WARN("the file system has no direct I/O");
+    return;
+  }
+  GentleWriter writer(directory->create("a"), part);
+  append_in_pieces(writer, some_bytes(4 * part + 1), 1000);
+  writer.finish();
+  CHECK_FALSE(is_in_pages(folder.path() + "/a", 0));
+  CHECK_FALSE(is_in_pages(folder.path() + "/a", 3 * part));
+  CHECK(is_in_pages(folder.path() + "/a", 4 * part));
+}
+
+TEST_CASE("gentle writer: where parts cannot go past the pages, each is synced") {
+  MemoryDirectory directory;
+  GentleWriter writer(directory.create("a"), part);
+  const std::string bytes = some_bytes(2 * part + 10);
+  append_in_pieces(writer, bytes, 500);
+  writer.finish();
+  CHECK(directory.log() ==
+        std::vector<std::string>{"create a", "write a", "sync a", "write a", "sync a", "write a", "sync a"});
+  CHECK(read_all(*directory.open("a")) == bytes);
+}
+
+TEST_CASE("gentle writer: where they can, there is one sync, behind the last") {
+  MemoryDirectory directory;
+  directory.allow_past_pages();
+  GentleWriter writer(directory.create("a"), part);
+  const std::string bytes = some_bytes(2 * part + 10);
+  append_in_pieces(writer, bytes, 500);
+  writer.finish();
+  CHECK(directory.log() == std::vector<std::string>{"create a", "write a", "write a", "write a", "sync a"});
+  CHECK(read_all(*directory.open("a")) == bytes);
+}
+
+TEST_CASE("gentle writer: an error of any part gets out") {
+  MemoryDirectory directory;
+  if (GENERATE(false, true)) directory.allow_past_pages();
+  GentleWriter writer(directory.create("a"), part);
+  directory.fail(1, EIO, false);
+  CHECK_THROWS_AS(writer.append(some_bytes(part)), FileError);
+}
