@@ -122,7 +122,7 @@ class PosixFile final : public File {
     if (!past_pages_) return false;
     const ssize_t n = uninterrupted(
         [&] { return ::pwrite(past_pages_->fd(), bytes.data(), bytes.size(), static_cast<off_t>(offset)); });
-    if (n < 0 && errno == EINVAL) return false;
+    if (n < 0 && (errno == EINVAL || errno == EOPNOTSUPP)) return false;
     if (n < 0) fail("write", path_);
     // Of one that was cut short, the other way goes on or tells why.
     write_at(offset + static_cast<std::uint64_t>(n), bytes.substr(static_cast<std::size_t>(n)));

@@ -4,6 +4,12 @@
 #include <utility>
 
 namespace kv {
+namespace {
+
+constexpr std::uint64_t parts_a_sync =
+    64;  // so much can wait in the pages of a file system that has them all the same
+
+}  // namespace
 
 GentleWriter::GentleWriter(std::unique_ptr<File> file, std::size_t part_bytes)
     : file_(std::move(file)),
@@ -24,10 +30,8 @@ void GentleWriter::append(std::string_view bytes) {
 void GentleWriter::write_part() {
   const std::string_view part(part_.get(), waiting_);
   past_pages_ = past_pages_ && file_->write_past_pages(written_, part);
-  if (!past_pages_) {
-    file_->write_at(written_, part);
-    file_->sync();
-  }
+  if (!past_pages_) file_->write_at(written_, part);
+  if (!past_pages_ || ++parts_past_pages_ % parts_a_sync == 0) file_->sync();
   written_ += std::exchange(waiting_, 0);
 }
 

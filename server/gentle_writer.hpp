@@ -1,7 +1,7 @@
 // Writes a big file from its beginning to its end, a part at a time, so that no other file's sync has to wait long
 // because of it. The parts go to the disk past the kernel's pages (O_DIRECT): nothing that could be written at the
-// wrong moment piles up there, and no part needs the file system's journal to be written. Where that is refused,
-// each part is written and synced.
+// wrong moment piles up there, and few parts need the file system's journal to be written: some file systems take
+// such writes and keep pages all the same, so each 64 of them are synced. Where they are refused, each part is.
 //
 // It owns the file. Nothing is durable before finish().
 #pragma once
@@ -40,6 +40,7 @@ class GentleWriter {
   std::size_t waiting_ = 0;    // bytes of it
   std::uint64_t written_ = 0;  // bytes before it
   bool past_pages_ = true;     // until it is refused
+  std::uint64_t parts_past_pages_ = 0;
 };
 
 }  // namespace kv

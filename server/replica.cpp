@@ -408,7 +408,7 @@ void Replica::apply_due() {
 
 void Replica::apply(const raft::Entry& entry) {
   invariant(entry.index == applied_.next(), "entries are applied in order, each once");
-  log_bytes_since_snapshot_ += entry.bytes();
+  note_log(entry);
   if (entry.command) {
     const command::Command command = decode_entry(entry);
     Applied applied = store_->apply(entry.index.value, command);

@@ -88,7 +88,7 @@ struct ReplicaConfig {
   std::uint32_t heartbeat_ticks = 10;
   std::uint32_t election_ticks = 100;
   std::uint32_t delay_ticks = 0;                // --delay-replication
-  std::uint64_t snapshot_every = 100'000;       // entries applied; then a snapshot is taken
+  std::uint64_t snapshot_every = 100'000;       // entries applied; then a snapshot is taken, where that is worth it
   std::size_t snapshot_log_bytes = 64 << 20;    // or so much log, if that comes first
   std::size_t snapshot_piece_bytes = 64 << 10;  // of the walk through the state, a turn
   std::uint64_t quota = 0;                      // the most bytes of keys and values; 0: no limit
@@ -326,6 +326,10 @@ class Replica {
   void want(SnapshotTask task);
   bool snapshot_is_due() const;
   std::uint64_t turn_of(raft::Index position) const;
+  std::uint64_t worthwhile_log_bytes() const;
+  void note_log(const raft::Entry& entry);
+  void count_log_anew();
+  double way_to_next_snapshot(std::uint64_t entries) const;
   void keep_saving();
   void save_next_part();
   bool next_part_is_due() const;
@@ -406,9 +410,10 @@ class Replica {
   // Snapshots.
   raft::Position snapshot_;
   std::size_t log_bytes_since_snapshot_ = 0;
-  bool snapshot_wanted_ = false;          // by a follower or for a backup
-  bool snapshot_is_bad_ = false;          // a follower has found the newest damaged
-  std::uint64_t next_snapshot_tick_ = 0;  // not before
+  std::optional<raft::Index> worthwhile_from_;  // where there was enough of it for the next one
+  bool snapshot_wanted_ = false;                // by a follower or for a backup
+  bool snapshot_is_bad_ = false;                // a follower has found the newest damaged
+  std::uint64_t next_snapshot_tick_ = 0;        // not before
   std::optional<Saving> saving_;
   std::map<std::string, Sending> sending_;  // by peer
   bool receiving_ = false;                  // a part is on its way to the disk

@@ -34,8 +34,34 @@ bool Replica::snapshot_is_due() const {
   if (stopping_ || now_ < next_snapshot_tick_ || raft_.lacks_state() || !store_->members()) return false;
   if (snapshot_is_bad_) return true;
   if (applied_ <= snapshot_.index) return false;
-  return snapshot_wanted_ || turn_of(applied_) != turn_of(snapshot_.index) ||
-         log_bytes_since_snapshot_ >= config_.snapshot_log_bytes;
+  if (snapshot_wanted_ || log_bytes_since_snapshot_ >= config_.snapshot_log_bytes) return true;
+  return worthwhile_from_ && turn_of(applied_) != turn_of(*worthwhile_from_);
+}
+
+// A snapshot writes the whole state again: of a big one not for a few small writes. But the servers' turns come
+// before the log is so long that one is due at once.
+std::uint64_t Replica::worthwhile_log_bytes() const {
+  return std::min<std::uint64_t>(store_->bytes() / 4, config_.snapshot_log_bytes / 2);
+}
+
+void Replica::note_log(const raft::Entry& entry) {
+  log_bytes_since_snapshot_ += raft::bytes_of(entry);
+  if (!worthwhile_from_ && log_bytes_since_snapshot_ >= worthwhile_log_bytes()) worthwhile_from_ = applied_;
+}
+
+void Replica::count_log_anew() {
+  log_bytes_since_snapshot_ = 0;
+  worthwhile_from_.reset();
+}
+
+// From a snapshot's position, of which there are so many entries now: 1 where the next one is due.
+double Replica::way_to_next_snapshot(std::uint64_t entries) const {
+  const auto part = [](std::uint64_t of, std::uint64_t all) {
+    return static_cast<double>(of) / static_cast<double>(std::max<std::uint64_t>(all, 1));
+  };
+  const double by_bytes = part(log_bytes_since_snapshot_, config_.snapshot_log_bytes);
+  const double by_worth = part(log_bytes_since_snapshot_, worthwhile_log_bytes());
+  return std::max(by_bytes, std::min(by_worth, part(entries, config_.snapshot_every)));
 }
 
 // Which of the stretches between snapshots a position is in. Each server counts from another place, so that they
@@ -48,17 +74,14 @@ std::uint64_t Replica::turn_of(raft::Index position) const {
 }
 
 // A snapshot takes its time, so that nobody's write waits for the disk because of it; but the more of the log there
-// is behind it, in entries or in bytes, the faster it goes, to be whole when half of what makes the next one due is
-// there. A full disk waits for it.
+// is behind it the faster it goes, to be whole when half of what makes the next one due is there. A full disk waits
+// for it.
 bool Replica::next_part_is_due() const {
   if (saving_->walked || saving_->parts == most_parts) return false;
-  const std::uint64_t entries = applied_ - saving_->position.index;
-  const std::uint64_t most_entries = config_.snapshot_every / 2;
-  const std::uint64_t most_bytes = config_.snapshot_log_bytes / 2;
-  if (entries >= most_entries || log_bytes_since_snapshot_ >= most_bytes || !disk_has_room_) return true;
+  const double half_way = 2 * way_to_next_snapshot(applied_ - saving_->position.index);
+  if (half_way >= 1 || !disk_has_room_) return true;
   const std::uint64_t at_leisure = (now_ - saving_->since + 1) * parts_a_tick * config_.snapshot_piece_bytes;
-  const std::uint64_t in_haste =
-      std::max(store_->bytes() * entries / most_entries, store_->bytes() * log_bytes_since_snapshot_ / most_bytes);
+  const auto in_haste = static_cast<std::uint64_t>(static_cast<double>(store_->bytes()) * half_way);
   return saving_->bytes < at_leisure + in_haste;
 }
 
@@ -68,7 +91,7 @@ void Replica::keep_saving() {
     if (!snapshot_is_due()) return;
     saving_ = Saving{{applied_, applied_term_}, raft::Payload(command::encode(*store_->members())), now_};
     snapshot_wanted_ = snapshot_is_bad_ = false;
-    log_bytes_since_snapshot_ = 0;
+    count_log_anew();
     store_->begin_walk();
   }
   while (next_part_is_due()) save_next_part();
@@ -281,7 +304,7 @@ void Replica::install(raft::Position position, std::unique_ptr<Store> store) {
   while (!to_apply_.empty() && to_apply_.front().entry.index <= position.index) to_apply_.pop_front();
   applied_ = position.index;
   applied_term_ = position.term;
-  log_bytes_since_snapshot_ = 0;
+  count_log_anew();
   watches_.reset(position.index.value, effects_.answers);
   wake_all_newer();
   for (; !proposed_.empty() && proposed_.front().position.index <= position.index; proposed_.pop_front()) {

@@ -70,7 +70,7 @@ using SnapshotTask = std::variant<snapshot_task::Save, snapshot_task::Read, snap
 
 namespace snapshot_result {
 
-// Of a Save: the part is written.
+// Of a Save: the part is taken.
 struct Saved {
   raft::Position position;
   bool whole = false;  // and all of it durable

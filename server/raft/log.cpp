@@ -11,11 +11,11 @@ namespace {
 // Beside its command, an entry takes about so much: itself, and what the command's block has of its own.
 constexpr std::size_t entry_overhead_bytes = 56;
 
+}  // namespace
+
 std::size_t bytes_of(const Entry& entry) {
   return entry.bytes() + entry_overhead_bytes;
 }
-
-}  // namespace
 
 Log::Log(Position base, const std::vector<Entry>& entries) : base_(base) {
   for (const Entry& entry : entries) append(entry);

@@ -11,6 +11,9 @@
 
 namespace kv::raft {
 
+// What an entry takes in memory, about.
+std::size_t bytes_of(const Entry& entry);
+
 class Log {
  public:
   // `entries` follow `base` without a gap.
@@ -33,7 +36,7 @@ class Log {
   Position last_at_most(Position limit) const;
 
   const Entry& at(Index index) const;
-  // What the entries take in memory, about.
+  // The sum of theirs.
   std::size_t bytes() const { return bytes_; }
   // Entries from `first` on, up to `max_bytes` of commands, but at least one where there is one.
   std::vector<Entry> slice(Index first, Index last, std::size_t max_bytes) const;

@@ -29,6 +29,8 @@ FEW, MANY, AT_ONCE = 1024, 5120, 16
 CALM = ["--heartbeat-interval", "500ms", "--election-timeout", "10s"]
 # Of the record, and beside it a part of one operation's: of system calls there are few, and turns come as they come.
 TOLERANCE = {"instructions": (0.12, 0), "allocations": (0.10, 0.1), "system calls": (0.15, 0.4)}
+# How many REPLICATIONs 16 PUTs come to a follower in is the machine's affair, and each has allocations of its own.
+TOLERANCE_AT_A_FOLLOWER = {**TOLERANCE, "allocations": (0.10, 0.5)}
 ALLOCATORS = ("malloc", "calloc", "realloc", "aligned_alloc", "posix_memalign", "operator new(")
 SYSTEM_CALLS_OF_DATA = ("sendto,sendmsg,recvfrom,recvmsg,epoll_wait,epoll_ctl,write,writev,read,fdatasync,pwrite64,"
                         "io_submit,io_getevents,io_uring_enter")
@@ -146,7 +148,7 @@ class Cost(kv.TestCase):
             for what, cost in costs.items():
                 with self.subTest(way=way, work=work, what=what):
                     before = recorded[work][what]
-                    of_record, beside_it = TOLERANCE[what]
+                    of_record, beside_it = (TOLERANCE_AT_A_FOLLOWER if "follower" in work else TOLERANCE)[what]
                     self.assertLessEqual(abs(cost - before), of_record * before + beside_it,
                                          f"{way}, {work}: {cost:.2f} {what}, and {before} are recorded: find out why; if "
                                          f"it is meant to be so, renew {RECORD.name} (see the head of this file)")
