@@ -2,10 +2,18 @@
 
 #include <xxhash.h>
 
+#include <algorithm>
+#include <array>
 #include <cassert>
 #include <utility>
 
 namespace kv {
+namespace {
+
+constexpr std::size_t fetched_at_once = 32;
+constexpr std::size_t bytes_fetched_of_an_item = 192;  // the rest of a long value follows by itself
+
+}  // namespace
 
 std::size_t ItemMap::Hash::operator()(std::string_view key) const {
   return XXH3_64bits(key.data(), key.size());
@@ -16,9 +24,25 @@ const Item* ItemMap::find(std::string_view key) const {
   return found == index_.end() ? nullptr : found->item;
 }
 
-void ItemMap::fetch(std::string_view key) const {
-  const auto found = index_.find(key);
-  if (found != index_.end()) order_.fetch(*found->item);
+// Each step reads what the one before has had fetched.
+void ItemMap::fetch_to_find(std::span<const std::string_view> keys) const {
+  std::array<Guess, fetched_at_once> guesses;
+  for (; !keys.empty(); keys = keys.subspan(std::min(keys.size(), fetched_at_once))) {
+    const std::size_t count = std::min(keys.size(), fetched_at_once);
+    for (std::size_t i = 0; i < count; ++i) index_.prefetch(guesses[i] = {Hash()(keys[i])});
+    for (std::size_t i = 0; i < count; ++i) {
+      const auto found = index_.find(guesses[i]);
+      if (found != index_.end()) fetch_memory(found->item, bytes_fetched_of_an_item);
+    }
+  }
+}
+
+void ItemMap::fetch_to_change(std::span<const std::string_view> keys) const {
+  fetch_to_find(keys);
+  for (const std::string_view key : keys) {
+    const auto found = index_.find(Guess{Hash()(key)});
+    if (found != index_.end()) order_.fetch(*found->item);
+  }
 }
 
 Item::Ref ItemMap::put(Item::Ref item) {

@@ -5,6 +5,7 @@
 #include <absl/container/flat_hash_set.h>
 
 #include <cstddef>
+#include <span>
 #include <string_view>
 
 #include "server/item.hpp"
@@ -18,16 +19,22 @@ class ItemMap {
   struct Entry {
     mutable const Item* item;  // replaced only by one with the same key
   };
+  // Stands for any key with this hash: to find out where an item most likely is without reading the item.
+  struct Guess {
+    std::size_t hash;
+  };
   struct Hash {
     using is_transparent = void;
     std::size_t operator()(std::string_view key) const;
     std::size_t operator()(Entry entry) const { return (*this)(entry.item->key()); }
+    std::size_t operator()(Guess guess) const { return guess.hash; }
   };
   struct Equal {
     using is_transparent = void;
     static std::string_view key(Entry entry) { return entry.item->key(); }
     static std::string_view key(std::string_view key) { return key; }
     bool operator()(const auto& a, const auto& b) const { return key(a) == key(b); }
+    bool operator()(Entry, Guess) const { return true; }  // the index has compared a part of the hash
   };
   using Index = absl::flat_hash_set<Entry, Hash, Equal>;
 
@@ -36,8 +43,12 @@ class ItemMap {
 
   std::size_t size() const { return order_.size(); }
   const Item* find(std::string_view key) const;       // nullptr: absent
-  void fetch(std::string_view key) const;             // into the processor's caches, what put() and remove() touch
   const Item* last() const { return order_.last(); }  // with the greatest key; nullptr: the map is empty
+
+  // Has the processor fetch into its caches what find(), or else put() and remove(), of these keys will touch: so
+  // it waits for several pieces of memory at once, and not for one behind the other.
+  void fetch_to_find(std::span<const std::string_view> keys) const;
+  void fetch_to_change(std::span<const std::string_view> keys) const;
 
   // Both return the item that was there, if one was.
   Item::Ref put(Item::Ref item);

@@ -169,9 +169,7 @@ void ItemOrder::erase_until(const_iterator end) {
 }
 
 void ItemOrder::fetch(const Item& there) const {
-  constexpr std::size_t cache_line = 64;
-  const auto* const block = reinterpret_cast<const char*>(there.block_);
-  for (std::size_t at = 0; at < sizeof(ItemBlock); at += cache_line) __builtin_prefetch(block + at);
+  fetch_memory(there.block_, sizeof(ItemBlock));
 }
 
 }  // namespace kv

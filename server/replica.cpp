@@ -1,5 +1,7 @@
 #include "server/replica.hpp"
 
+#include <absl/container/inlined_vector.h>
+
 #include <algorithm>
 #include <iterator>
 #include <stdexcept>
@@ -390,15 +392,17 @@ void Replica::note_members(const command::Members& members) {
 
 // Each is in memory that was not touched for long: looked for one right behind the other, they are waited for
 // together.
-void Replica::fetch_due() {
+void Replica::fetch_entries() {
+  absl::InlinedVector<std::string_view, 64> keys;
   for (const Due& due : to_apply_) {
-    if (due.tick > now_) return;
-    if (due.entry.command) store_->fetch(command::key_of(*due.entry.command));
+    if (due.tick > now_) break;
+    if (due.entry.command) keys.push_back(command::key_of(*due.entry.command));
   }
+  store_->fetch_to_change(keys);
 }
 
 void Replica::apply_due() {
-  fetch_due();
+  fetch_entries();
   while (!to_apply_.empty() && to_apply_.front().tick <= now_) {
     apply(to_apply_.front().entry);
     to_apply_.pop_front();

@@ -19,6 +19,7 @@
 #include <memory>
 #include <optional>
 #include <set>
+#include <span>
 #include <string>
 #include <type_traits>
 #include <unordered_map>
@@ -155,6 +156,8 @@ class Replica {
   bool is_quiet() const;
   // All of STATUS_OK but what only the host knows (connections, uptime, version).
   message::StatusOk status() const;
+  // Of requests that are about to come: what answering them will need is fetched into the processor's caches.
+  void fetch(std::span<const std::string_view> keys) const { store_->fetch_to_find(keys); }
   // Bytes of the values in answers that take_effects() would hand out: a session stops decoding requests
   // when there are many.
   std::size_t pending_answer_bytes() const { return pending_answer_bytes_; }
@@ -282,7 +285,7 @@ class Replica {
   void absorb(raft::Output output);
   void on_changed(const raft::Output::Changed& changed);
   void watch_first_entry(const raft::Write& write);
-  void fetch_due();
+  void fetch_entries();
   void apply_due();
   void apply(const raft::Entry& entry);
   void note_members(const command::Members& members);
@@ -306,6 +309,7 @@ class Replica {
   bool has_room_for(const raft::Payload& command) const;
   void enqueue(Origin origin, raft::Payload command, std::uint64_t deadline);
   void route_writes();
+  void fetch_queued() const;
   void propose_queued();
   void note_proposed(ProposedWrite write);
   void forward_queued(const raft::NodeId& leader);

@@ -3,6 +3,8 @@
 // A write is in exactly one of three places. Queued: it has left this server nowhere, so any 'no' is true.
 // Proposed: it is in this server's log at a position; what is applied there decides. Forwarded: another
 // server has it; only that server's answer decides, and where none comes the outcome is unknown.
+#include <absl/container/inlined_vector.h>
+
 #include <algorithm>
 #include <utility>
 
@@ -205,10 +207,18 @@ void Replica::route_writes() {
   if (const auto leader = reachable_leader()) forward_queued(*leader);
 }
 
+// What growth_of() looks for.
+void Replica::fetch_queued() const {
+  absl::InlinedVector<std::string_view, 64> keys;
+  for (const QueuedWrite& queued : queued_) keys.push_back(command::key_of(*queued.command));
+  store_->fetch_to_find(keys);
+}
+
 void Replica::propose_queued() {
   std::vector<raft::Payload> commands;
   std::vector<QueuedWrite> taken;
   std::vector<OpenBytes> growths;
+  fetch_queued();
   for (QueuedWrite& queued : queued_) {
     const command::Command command = decoded(queued.command);
     const std::uint64_t growth = config_.quota == 0 ? 0 : growth_of(command);

@@ -1,5 +1,6 @@
 #include "server/session.hpp"
 
+#include <absl/container/inlined_vector.h>
 #include <spdlog/spdlog.h>
 
 #include <asio/co_spawn.hpp>
@@ -23,6 +24,7 @@ constexpr std::size_t flush_answers_at = 256 << 10;
 // Between two connections: their clients have something to do while others' requests are read.
 constexpr std::size_t flush_answers_early_at = 4 << 10;
 constexpr std::size_t big_request = 16 << 10;
+constexpr int frames_decoded_ahead = 16;
 constexpr int frames_a_turn = 256;  // of one connection; then the others, the peers and the clock have theirs
 constexpr auto sweep_interval = std::chrono::seconds(2);
 
@@ -123,50 +125,87 @@ bool Sessions::is_full(const Session& session) const {
          session.connection->unsent() > limits_.max_unsent;
 }
 
+void Sessions::Ahead::drop_first() {
+  if (++next_ < frames_.size()) return;
+  frames_.clear();
+  next_ = 0;
+}
+
 Sessions::Taken Sessions::take_frames(Session& session) {
-  Connection& connection = *session.connection;
-  std::string_view frame;
-  for (int count = 0; connection.is_open(); ++count) {
+  if (session.ahead.empty()) std::swap(session.ahead, spare_);
+  const Taken taken = take_until(session);
+  if (session.ahead.empty()) std::swap(session.ahead, spare_);
+  return taken;
+}
+
+Sessions::Taken Sessions::take_until(Session& session) {
+  for (int count = 0; session.connection->is_open(); ++count) {
     if (engine_.replica().pending_answer_bytes() > flush_answers_at) engine_.flush();
     if (is_full(session)) return Taken::until_full;
     if (count >= frames_a_turn) return Taken::a_turns_share;
-    switch (connection.frames().next(frame)) {
-      case FrameReader::Result::incomplete:
-        if (engine_.replica().pending_answer_bytes() > flush_answers_early_at) engine_.flush();
-        return Taken::all;
-      case FrameReader::Result::frame:
-        take_frame(session, frame);
-        break;
-      case FrameReader::Result::bad_length: {
-        const std::uint32_t length = connection.frames().bad_length();
-        const auto code = length == 0 ? message::Code::bad_request : message::Code::too_large;
-        connection.send(error_answer(std::nullopt, code,
-                                     "a frame of " + std::to_string(length) + " bytes: at least 1 and at most " +
-                                         std::to_string(default_max_frame) + " are allowed"));
-        connection.flush();
-        return Taken::broken;
-      }
+    if (session.ahead.empty() && decode_ahead(session) == FrameReader::Result::bad_length) {
+      refuse_length(session);
+      return Taken::broken;
     }
+    if (session.ahead.empty()) break;
+    take(session, session.ahead.first());
+    session.ahead.drop_first();
   }
+  if (engine_.replica().pending_answer_bytes() > flush_answers_early_at) engine_.flush();
   return Taken::all;
 }
 
-void Sessions::take_frame(Session& session, std::string_view frame) {
+// What a frame is that is not a whole one shows when nothing is before it any more.
+FrameReader::Result Sessions::decode_ahead(Session& session) {
+  FrameReader& frames = session.connection->frames();
+  std::string_view frame;
+  std::size_t bytes = 0;
+  for (int count = 0; count < frames_decoded_ahead && bytes < big_request; ++count) {
+    const FrameReader::Result result = frames.next(frame);
+    if (result != FrameReader::Result::frame) {
+      if (count == 0) return result;
+      break;
+    }
+    bytes += frame.size();
+    session.ahead.add(frame, {limits_.max_value});
+  }
   session.frame_begun = steady_clock::now();
-  auto decoded = message::decode_request(frame, {limits_.max_value});
-  if (auto* malformed = std::get_if<message::Malformed>(&decoded)) {
+  fetch_ahead(session);
+  return FrameReader::Result::frame;
+}
+
+void Sessions::fetch_ahead(const Session& session) const {
+  absl::InlinedVector<std::string_view, frames_decoded_ahead> keys;
+  for (const Decoded& decoded : session.ahead.frames()) {
+    const auto* request = std::get_if<message::Request>(&decoded.message);
+    if (const auto* get = request ? std::get_if<message::Get>(&request->body) : nullptr) keys.push_back(get->key);
+  }
+  if (keys.size() > 1) engine_.replica().fetch(keys);
+}
+
+void Sessions::take(Session& session, Decoded& decoded) {
+  if (auto* malformed = std::get_if<message::Malformed>(&decoded.message)) {
     answer_directly(session, error_answer(malformed->id, malformed->code, std::move(malformed->text)));
     return;
   }
-  auto& request = std::get<message::Request>(decoded);
+  auto& request = std::get<message::Request>(decoded.message);
   log_request(*session.connection, request, engine_.replica());
   ++session.unanswered;
-  if (frame.size() >= big_request) {
-    session.big_requests.emplace(request.id, frame.size());
-    session.unanswered_bytes += frame.size();
+  if (decoded.bytes >= big_request) {
+    session.big_requests.emplace(request.id, decoded.bytes);
+    session.unanswered_bytes += decoded.bytes;
   }
   engine_.replica().request(session.id, std::move(request));
   engine_.poke();
+}
+
+void Sessions::refuse_length(Session& session) {
+  const std::uint32_t length = session.connection->frames().bad_length();
+  const auto code = length == 0 ? message::Code::bad_request : message::Code::too_large;
+  session.connection->send(error_answer(std::nullopt, code,
+                                        "a frame of " + std::to_string(length) + " bytes: at least 1 and at most " +
+                                            std::to_string(default_max_frame) + " are allowed"));
+  session.connection->flush();
 }
 
 void Sessions::answer_directly(Session& session, message::Answer answer) {

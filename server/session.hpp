@@ -12,7 +12,10 @@
 #include <chrono>
 #include <cstddef>
 #include <memory>
+#include <span>
+#include <string_view>
 #include <unordered_map>
+#include <variant>
 #include <vector>
 
 #include "common/connection.hpp"
@@ -48,13 +51,34 @@ class Sessions : public ClientOutlet {
   void close_all();
 
  private:
+  struct Decoded {
+    Decoded(std::string_view frame, message::DecodeLimits limits)
+        : bytes(frame.size()), message(message::decode_request(frame, limits)) {}
+
+    std::size_t bytes;  // of the frame
+    std::variant<message::Request, message::Malformed> message;
+  };
+  // Frames that are decoded and have not had their turn: few, so that what they ask for is looked up together.
+  class Ahead {
+   public:
+    bool empty() const { return next_ == frames_.size(); }
+    std::span<const Decoded> frames() const { return std::span(frames_).subspan(next_); }
+    Decoded& first() { return frames_[next_]; }
+    void add(std::string_view frame, message::DecodeLimits limits) { frames_.emplace_back(frame, limits); }
+    void drop_first();
+
+   private:
+    std::vector<Decoded> frames_;
+    std::size_t next_ = 0;
+  };
   struct Session {
     std::shared_ptr<Connection> connection;
     ClientId id = 0;
     std::size_t unanswered = 0;
     std::unordered_multimap<std::uint64_t, std::size_t> big_requests;  // id -> bytes, of those unanswered
     std::size_t unanswered_bytes = 0;                                  // of the big ones
-    bool dirty = false;                                                // has answers to flush
+    Ahead ahead;
+    bool dirty = false;  // has answers to flush
     bool waits_for_room = false;
     bool watches_wait = false;
     std::chrono::steady_clock::time_point frame_begun;  // the one under way, if any
@@ -73,7 +97,11 @@ class Sessions : public ClientOutlet {
   enum class Taken { all, until_full, a_turns_share, broken };
   Taken take_frames(Session& session);
   void note_answered(Session& session, const message::Answer& answer);
-  void take_frame(Session& session, std::string_view frame);
+  Taken take_until(Session& session);
+  FrameReader::Result decode_ahead(Session& session);
+  void fetch_ahead(const Session& session) const;
+  void take(Session& session, Decoded& decoded);
+  void refuse_length(Session& session);
   bool is_full(const Session& session) const;
   void answer_directly(Session& session, message::Answer answer);
   void let_watches_wait(const std::shared_ptr<Session>& session);
@@ -90,6 +118,7 @@ class Sessions : public ClientOutlet {
   std::chrono::steady_clock::time_point started_;
   std::unordered_map<ClientId, std::shared_ptr<Session>> sessions_;
   std::vector<std::shared_ptr<Session>> dirty_;
+  Ahead spare_;  // empty: its memory is lent to the session whose turn it is
   struct Lingering {
     std::shared_ptr<Connection> connection;
     std::chrono::steady_clock::time_point until;

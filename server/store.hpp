@@ -14,6 +14,7 @@
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <variant>
@@ -57,8 +58,9 @@ class Store {
   // `position` is greater than that of every command before.
   Applied apply(std::uint64_t position, const command::Command& command);
 
-  // Has the processor fetch what apply() will need of this key, while the caller asks for others.
-  void fetch(std::string_view key) const { items_.fetch(key); }
+  // What find(), or else apply(), of these keys will need is fetched into the processor's caches (ItemMap).
+  void fetch_to_find(std::span<const std::string_view> keys) const { items_.fetch_to_find(keys); }
+  void fetch_to_change(std::span<const std::string_view> keys) const { items_.fetch_to_change(keys); }
   const Item* find(std::string_view key) const;     // nullptr: absent; valid until the next apply
   std::uint64_t ts_of(std::string_view key) const;  // 0: absent
   // When an absent key was deleted last; 0: that is not remembered. All deletions after deletions_floor() are.

@@ -33,7 +33,7 @@ void WriteSession::add(const snapshot::Answer& answer) {
 void WriteSession::drop_first() {
   dropped_through = answers.front().seq;
   results_bytes -= answers.front().results.size();
-  answers.erase(answers.begin());
+  answers.pop_front();
 }
 
 }  // namespace kv

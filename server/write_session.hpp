@@ -4,10 +4,10 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <map>
 #include <string>
-#include <vector>
 
 #include "common/snapshot_format.hpp"
 
@@ -18,10 +18,10 @@ inline constexpr std::size_t answers_kept_per_session = 256;
 inline constexpr std::size_t results_kept_per_session = 8 << 20;
 
 struct WriteSession {
-  std::uint64_t last_position = 0;        // of the last write that named the session
-  std::uint64_t dropped_through = 0;      // the highest seq whose answer is gone
-  std::vector<snapshot::Answer> answers;  // by seq
-  std::size_t results_bytes = 0;          // of all of them
+  std::uint64_t last_position = 0;       // of the last write that named the session
+  std::uint64_t dropped_through = 0;     // the highest seq whose answer is gone
+  std::deque<snapshot::Answer> answers;  // by seq: most come at the end and go at the beginning
+  std::size_t results_bytes = 0;         // of all of them
 
   const snapshot::Answer* find(std::uint64_t seq) const;  // nullptr: not answered, or dropped
   // For a seq that is not there and above dropped_through. What is too much drops those with the lowest seq.

@@ -6,6 +6,7 @@
 #include <map>
 #include <random>
 #include <string>
+#include <string_view>
 #include <vector>
 
 using namespace kv;
@@ -116,6 +117,19 @@ TEST_CASE("item map: whatever is put and removed, it is as std::map has it") {
   }
   while (!pair.model.empty())
     pair.remove(std::next(pair.model.begin(), static_cast<int>(below(pair.model.size())))->first);
+  pair.check();
+}
+
+TEST_CASE("item map: what is fetched is there or not, and stays as it is") {
+  Pair pair;
+  std::vector<std::string> keys;
+  for (std::uint64_t i = 0; i < 200; ++i) keys.push_back(numbered(i));
+  const std::vector<std::string_view> asked(keys.begin(), keys.end());
+  pair.map.fetch_to_find(asked);
+  for (std::uint64_t i = 0; i < 100; ++i) pair.put(numbered(2 * i));
+  pair.map.fetch_to_find(asked);
+  pair.map.fetch_to_change(asked);
+  pair.map.fetch_to_change({});
   pair.check();
 }
 

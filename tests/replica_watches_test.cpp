@@ -296,6 +296,17 @@ TEST_CASE("newer_than: at once where there is a newer version, else as soon as i
   CHECK(cluster.said(other) == "WAIT_FOR_RESPONSE");
 }
 
+TEST_CASE("newer_than: who is gone before the read was looked at leaves nothing behind", "[replica]") {
+  Cluster cluster;
+  const ClientId client = cluster.client("n1");
+  REQUIRE(cluster.at_once(client, put("k", "a")) == "PUT_OK 2");
+  const ClientId other = cluster.client("n1");
+  cluster.ask(other, newer("k", 2));
+  cluster.gone(other);
+  cluster.run();
+  CHECK(cluster["n1"].status().waiting == 0);
+}
+
 TEST_CASE("newer_than: a deletion is a newer version, with its ts", "[replica]") {
   Cluster cluster;
   const ClientId client = cluster.client("n1");
