@@ -281,6 +281,7 @@ RecordReader::Next read_session(Fields& in) {
   const std::uint64_t count = in.number<std::uint32_t>();
   // Before anything is made for them: so many would not fit into what is left.
   if (count > in.rest().size() / answer_bytes) return Problem{"a session here is longer than its block"};
+  session.answers.reserve(count);
   for (std::uint64_t i = 0; i < count; ++i) {
     Answer& answer = session.answers.emplace_back();
     answer.seq = in.number<std::uint64_t>();

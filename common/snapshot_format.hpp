@@ -9,11 +9,11 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <deque>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <variant>
+#include <vector>
 
 #include "common/shared_bytes.hpp"
 
@@ -142,7 +142,7 @@ struct Session {
   std::string_view id;
   std::uint64_t last_position = 0;
   std::uint64_t dropped_through = 0;
-  std::deque<Answer> answers;
+  std::vector<Answer> answers;
   bool operator==(const Session&) const = default;
 };
 

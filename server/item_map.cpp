@@ -1,9 +1,9 @@
 #include "server/item_map.hpp"
 
+#include <absl/base/config.h>
 #include <xxhash.h>
 
 #include <algorithm>
-#include <array>
 #include <cassert>
 #include <utility>
 
@@ -24,15 +24,24 @@ const Item* ItemMap::find(std::string_view key) const {
   return found == index_.end() ? nullptr : found->item;
 }
 
-// Each step reads what the one before has had fetched.
+// The one whose hash has the same part that the index keeps; nullptr: there is none. Later versions of the library
+// may check that what is equal has equal hashes, by reading items; there the item itself is looked for.
+const Item* ItemMap::most_likely(std::string_view key) const {
+#if defined(ABSL_LTS_RELEASE_VERSION) && ABSL_LTS_RELEASE_VERSION <= 20220623
+  const auto found = index_.find(Guess{Hash()(key)});
+#else
+  const auto found = index_.find(key);
+#endif
+  return found == index_.end() ? nullptr : found->item;
+}
+
+// Each loop reads what the one before has had fetched.
 void ItemMap::fetch_to_find(std::span<const std::string_view> keys) const {
-  std::array<Guess, fetched_at_once> guesses;
   for (; !keys.empty(); keys = keys.subspan(std::min(keys.size(), fetched_at_once))) {
-    const std::size_t count = std::min(keys.size(), fetched_at_once);
-    for (std::size_t i = 0; i < count; ++i) index_.prefetch(guesses[i] = {Hash()(keys[i])});
-    for (std::size_t i = 0; i < count; ++i) {
-      const auto found = index_.find(guesses[i]);
-      if (found != index_.end()) fetch_memory(found->item, bytes_fetched_of_an_item);
+    const auto some = keys.first(std::min(keys.size(), fetched_at_once));
+    for (const std::string_view key : some) index_.prefetch(key);
+    for (const std::string_view key : some) {
+      if (const Item* item = most_likely(key)) fetch_memory(item, bytes_fetched_of_an_item);
     }
   }
 }
@@ -40,8 +49,7 @@ void ItemMap::fetch_to_find(std::span<const std::string_view> keys) const {
 void ItemMap::fetch_to_change(std::span<const std::string_view> keys) const {
   fetch_to_find(keys);
   for (const std::string_view key : keys) {
-    const auto found = index_.find(Guess{Hash()(key)});
-    if (found != index_.end()) order_.fetch(*found->item);
+    if (const Item* item = most_likely(key)) order_.fetch(*item);
   }
 }
 

@@ -19,7 +19,7 @@ class ItemMap {
   struct Entry {
     mutable const Item* item;  // replaced only by one with the same key
   };
-  // Stands for any key with this hash: to find out where an item most likely is without reading the item.
+  // Stands for any key with this hash: to find out where an item most likely is without reading it (most_likely()).
   struct Guess {
     std::size_t hash;
   };
@@ -64,6 +64,8 @@ class ItemMap {
   void erase_until(const_iterator end);  // from the first on
 
  private:
+  const Item* most_likely(std::string_view key) const;
+
   ItemOrder order_;
   Index index_;  // the same items
 };

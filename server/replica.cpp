@@ -396,7 +396,8 @@ void Replica::fetch_entries() {
   absl::InlinedVector<std::string_view, 64> keys;
   for (const Due& due : to_apply_) {
     if (due.tick > now_) break;
-    if (due.entry.command) keys.push_back(command::key_of(*due.entry.command));
+    const std::string_view key = due.entry.command ? command::key_of(*due.entry.command) : std::string_view();
+    if (!key.empty()) keys.push_back(key);
   }
   store_->fetch_to_change(keys);
 }

@@ -207,10 +207,13 @@ void Replica::route_writes() {
   if (const auto leader = reachable_leader()) forward_queued(*leader);
 }
 
-// What growth_of() looks for.
+// What growth_of() looks for, of writes of one key.
 void Replica::fetch_queued() const {
+  if (config_.quota == 0) return;
   absl::InlinedVector<std::string_view, 64> keys;
-  for (const QueuedWrite& queued : queued_) keys.push_back(command::key_of(*queued.command));
+  for (const QueuedWrite& queued : queued_) {
+    if (const std::string_view key = command::key_of(*queued.command); !key.empty()) keys.push_back(key);
+  }
   store_->fetch_to_find(keys);
 }
 

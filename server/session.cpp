@@ -25,6 +25,7 @@ constexpr std::size_t flush_answers_at = 256 << 10;
 constexpr std::size_t flush_answers_early_at = 4 << 10;
 constexpr std::size_t big_request = 16 << 10;
 constexpr int frames_decoded_ahead = 16;
+constexpr std::size_t bytes_decoded_ahead = 32 << 10;
 constexpr int frames_a_turn = 256;  // of one connection; then the others, the peers and the clock have theirs
 constexpr auto sweep_interval = std::chrono::seconds(2);
 
@@ -132,9 +133,9 @@ void Sessions::Ahead::drop_first() {
 }
 
 Sessions::Taken Sessions::take_frames(Session& session) {
-  if (session.ahead.empty()) std::swap(session.ahead, spare_);
+  if (session.ahead.empty()) session.ahead = std::exchange(spare_, {});
   const Taken taken = take_until(session);
-  if (session.ahead.empty()) std::swap(session.ahead, spare_);
+  if (session.ahead.empty()) spare_ = std::exchange(session.ahead, {});
   return taken;
 }
 
@@ -159,14 +160,14 @@ Sessions::Taken Sessions::take_until(Session& session) {
 FrameReader::Result Sessions::decode_ahead(Session& session) {
   FrameReader& frames = session.connection->frames();
   std::string_view frame;
-  std::size_t bytes = 0;
-  for (int count = 0; count < frames_decoded_ahead && bytes < big_request; ++count) {
+  // Where much has come, no big frame is decoded before its turn.
+  for (int count = 0; count == 0 || (count < frames_decoded_ahead && frames.buffered() < bytes_decoded_ahead);
+       ++count) {
     const FrameReader::Result result = frames.next(frame);
     if (result != FrameReader::Result::frame) {
       if (count == 0) return result;
       break;
     }
-    bytes += frame.size();
     session.ahead.add(frame, {limits_.max_value});
   }
   session.frame_begun = steady_clock::now();
@@ -199,7 +200,9 @@ void Sessions::take(Session& session, Decoded& decoded) {
   engine_.poke();
 }
 
+// The last that the connection says; what can be answered of the requests before is answered first.
 void Sessions::refuse_length(Session& session) {
+  engine_.flush();
   const std::uint32_t length = session.connection->frames().bad_length();
   const auto code = length == 0 ? message::Code::bad_request : message::Code::too_large;
   session.connection->send(error_answer(std::nullopt, code,

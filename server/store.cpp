@@ -155,7 +155,7 @@ WriteSession* Store::enter(std::uint64_t position, const command::Session& asked
   if (found == sessions_.end()) {
     if (asked.from < forgotten_through_) return nullptr;
     if (sessions_.size() >= max_sessions_) forget_the_idlest();
-    found = sessions_.emplace(asked.id, WriteSession{}).first;
+    found = sessions_.try_emplace(std::string(asked.id)).first;
   } else {
     if (walk_ && walk_->wants(found->first, found->second)) walk_->keep(found->first, found->second);
     sessions_by_use_.erase(found->second.last_position);

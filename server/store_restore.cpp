@@ -78,14 +78,14 @@ Wrong Store::restore_record(snapshot::Session& session) {
   if (!sessions_.empty() && session.id <= sessions_.rbegin()->first) return "the sessions are out of order";
   if (sessions_.size() >= max_sessions_) return "there are more sessions than are kept";
   if (Wrong wrong = wrong_in(session)) return wrong;
-  const auto place = sessions_.emplace_hint(sessions_.end(), session.id, WriteSession{});
+  const auto place = sessions_.try_emplace(sessions_.end(), std::string(session.id));
   if (!sessions_by_use_.emplace(session.last_position, &place->first).second) {
     return "two sessions have the same position";
   }
   WriteSession& kept = place->second;
   kept.last_position = session.last_position;
   kept.dropped_through = session.dropped_through;
-  kept.answers = std::move(session.answers);
+  kept.answers.assign(session.answers.begin(), session.answers.end());
   for (const snapshot::Answer& answer : kept.answers) kept.results_bytes += answer.results.size();
   results_bytes_ += kept.results_bytes;
   position_ = std::max(position_, session.last_position);

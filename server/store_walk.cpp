@@ -34,7 +34,10 @@ void append(std::string& records, const Item& item) {
 }
 void append(std::string& records, const SessionEntry& entry) {
   const auto& [id, session] = entry;
-  append_record(records, snapshot::Session{id, session.last_position, session.dropped_through, session.answers});
+  append_record(
+      records,
+      snapshot::Session{
+          id, session.last_position, session.dropped_through, {session.answers.begin(), session.answers.end()}});
 }
 
 }  // namespace

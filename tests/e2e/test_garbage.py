@@ -127,6 +127,16 @@ class Garbage(kv.TestCase):
             self.assertTrue(client.is_closed_by_server())
         self.assert_memory_within(64)
 
+    def test_what_came_before_a_bad_length_is_answered(self):
+        with self.target.connect() as client:
+            asked = [client.message("GET", key="a") for _ in range(20)]
+            client.send_bytes(b"".join(kv.frame(message) for message in asked) + struct.pack(">I", kv.MAX_FRAME + 1))
+            answers = [client.receive() for _ in asked]
+            self.assertEqual([(answer["type"], answer["id"]) for answer in answers],
+                             [("GET_OK", message["id"]) for message in asked])
+            self.assert_error(client.receive(), "TOO_LARGE")
+            self.assertTrue(client.is_closed_by_server())
+
     def test_announced_memory_is_not_allocated(self):
         """Two hundred connections that announce the largest frame and send only its beginning."""
         clients = []

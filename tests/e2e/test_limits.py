@@ -184,12 +184,16 @@ class BigAnswers(kv.TestCase):
         clients = [node.connect(60) for _ in range(self.CLIENTS)]
         for client in clients:
             self.addCleanup(client.close)
-            client.send_all([client.message("GET", key="big") for _ in range(self.READS)])
+            # Behind the reads: what has to wait for them to be taken, whatever it is.
+            client.sent = [client.message("GET", key="big") for _ in range(self.READS)]
+            client.sent.append(client.message("PUT", key="behind", value="y" * 100_000))
+            client.send_all(client.sent)
         most = 0
         for client in clients:
-            for _ in range(self.READS):
-                self.assert_message(client.receive(), "GET_OK", value=value)
+            for sent in client.sent[:-1]:
+                self.assert_message(client.receive(), "GET_OK", id=sent["id"], value=value)
                 most = max(most, node.rss_bytes())
+            self.assert_message(client.receive(), "PUT_OK", id=client.sent[-1]["id"])
         self.assertLess(most - before, 120_000_000)
         self.assertNotIn("does not read its answers", node.log_text())
 
@@ -362,9 +366,15 @@ class FullDisk(kv.TestCase):
         print(f"--snapshot-every {flags[-1]}: {node.status()['keys']} values of 60 KB fit on a disk of 24 MiB")
         for i in range(1, number + 1):
             self.assert_message(node.ask("DELETE", key=f"new{i}"), "DELETE_OK")
-        # The log goes as soon as there is a snapshot without them: that is tried every ten seconds.
-        node.wait_status("is not full", lambda status: not status["full"], 30)
-        self.put_more(node, 100)
+
+        def taken(answer):
+            if answer["type"] != "PUT_OK":
+                self.assert_error(answer, "NO_SPACE")
+            return answer["type"] == "PUT_OK"
+
+        # The log goes as soon as there is a snapshot without them: that is tried every ten seconds. Until then there
+        # may be room for some.
+        kv.wait_until("a hundred are taken", lambda: all(taken(self.put(node, i)) for i in range(100)), 40, 0.5)
 
     def test_own_data_fill_the_disk_between_snapshots(self):
         self.fill_with_own_data("--snapshot-every", "100000")
