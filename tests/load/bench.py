@@ -10,7 +10,7 @@ import sys
 import tempfile
 from statistics import median
 
-from systems import Barest, Etcd, Kvd, Redis, Work, failover, floors
+from systems import Barest, BarestReads, Etcd, Kvd, Redis, Work, failover, floors
 
 MANY_KEYS = 1_000_000  # of servers of their own
 ELECTION_TIMEOUT = 1.0  # seconds: kvd's default
@@ -52,6 +52,8 @@ def against_itself():
         yield Bar(f"{name}, 64 connections, 1,000,000 keys against 10,000", Work(what, 64, keys=MANY_KEYS), "kvd",
                   Work(what, 64), 0.8, ours="many")
         yield Bar(f"{name}, 4,000 connections against 64", Work(what, 4000), "kvd", Work(what, 64), 0.7)
+    yield Bar("GET of the barest server that answers, 4,000 connections against 64", Work("get", 4000), "barest_reads",
+              Work("get", 64), None, ours="barest_reads")
 
 
 class Bench:
@@ -60,7 +62,8 @@ class Bench:
         self.build = pathlib.Path(options.build).resolve()
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="kvd-bench-", dir=options.folder))
         self.missed = []
-        self.systems = {"kvd": Kvd(self.build, self.folder), "barest": Barest(self.build, self.folder)}
+        self.systems = {"kvd": Kvd(self.build, self.folder), "barest": Barest(self.build, self.folder),
+                        "barest_reads": BarestReads(self.build, self.folder)}
         if Redis.is_installed() and "redis" not in options.without:
             self.systems |= {"redis3": Redis(self.folder, 3), "redis1": Redis(self.folder, 1)}
         if Etcd.is_installed() and "etcd" not in options.without:
@@ -104,7 +107,7 @@ class Bench:
             self.systems["many"].fill(MANY_KEYS)
         ours, theirs = self.turns(bar)
         ratios = [our.rate / their.rate for our, their in zip(ours, theirs)]
-        name = self.systems[bar.rival].name if bar.rival != "kvd" else "the same of the other"
+        name = "the same of the other" if bar.rival in ("kvd", bar.ours) else self.systems[bar.rival].name
         self.row(bar.what, f"{median(one.rate for one in ours):,.0f}/s, {name}: {median(one.rate for one in theirs):,.0f}/s",
                  ratios, bar.wanted)
 

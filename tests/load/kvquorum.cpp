@@ -3,6 +3,7 @@
 // takes what has come from all connections, sends it to both followers, writes and syncs it to its own file, waits
 // for one follower to have done so too, and answers: no parsing, no log, no store, no elections. What a server with
 // the same promise does beside that, it does on top. Prints one line of JSON: answers a second.
+// With - as DIR it answers at once, without followers and files: the barest reads.
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <netinet/tcp.h>
@@ -176,6 +177,19 @@ struct Follower {
   }
 }
 
+[[noreturn]] void answer(const std::vector<int>& clients) {
+  Ready ready;
+  for (const int client : clients) ready.add(client);
+  std::vector<char> in(buffer_bytes);
+  std::vector<char> out(buffer_bytes);
+  for (;;) {
+    ready.wait(-1, [&](int client) {
+      const std::size_t count = receive(client, in.data(), in.size(), 0) / request_bytes;
+      send_all(client, out.data(), count * answer_bytes);
+    });
+  }
+}
+
 double load(const std::vector<int>& sockets, std::size_t pipeline, double seconds) {
   Ready ready;
   std::vector<char> buffer(buffer_bytes);
@@ -223,7 +237,8 @@ std::pair<int, int> connected_pair() {
 double measure(const std::string& folder, std::size_t connections, std::size_t pipeline, double seconds) {
   std::vector<pid_t> children;
   std::array<Follower, 2> followers{};
-  for (std::size_t i = 0; i < followers.size(); ++i) {
+  const bool writes = folder != "-";
+  for (std::size_t i = 0; writes && i < followers.size(); ++i) {
     const auto [here, there] = connected_pair();
     followers[i].socket = here;
     const std::string path = folder + "/follower-" + std::to_string(i);
@@ -237,7 +252,10 @@ double measure(const std::string& folder, std::size_t connections, std::size_t p
     ours.push_back(here);
     leaders.push_back(there);
   }
-  children.push_back(start([&] { lead(leaders, followers, folder + "/leader"); }));
+  children.push_back(start([&] {
+    if (writes) lead(leaders, followers, folder + "/leader");
+    answer(leaders);
+  }));
   for (const int socket : leaders) ::close(socket);
   load(ours, pipeline, seconds / 3);  // to warm up
   const double rate = load(ours, pipeline, seconds);

@@ -132,6 +132,21 @@ class Barest:
         return Figures(json.loads(output_of([self.program, self.folder, work.connections, work.pipeline, seconds]))["per_second"])
 
 
+class BarestReads(Barest):
+    """Answers at once whatever it is sent."""
+
+    name = "the barest server that answers"
+
+    def start(self):
+        return self
+
+    def end(self):
+        pass
+
+    def run(self, work, seconds):
+        return Figures(json.loads(output_of([self.program, "-", work.connections, work.pipeline, seconds]))["per_second"])
+
+
 class Redis:
     """One node, or three: replicas copy asynchronously; each syncs its log before it answers (or goes on)."""
 
