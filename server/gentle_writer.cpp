@@ -6,8 +6,8 @@
 namespace kv {
 namespace {
 
-constexpr std::uint64_t parts_a_sync =
-    64;  // so much can wait in the pages of a file system that has them all the same
+// So many can wait in the pages of a file system that has them all the same.
+constexpr std::uint64_t parts_a_sync = 64;
 
 }  // namespace
 
