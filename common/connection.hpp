@@ -25,7 +25,8 @@ class Connection final : public Socket::Sender, public std::enable_shared_from_t
  public:
   Connection(asio::ip::tcp::socket socket, std::size_t max_frame);
 
-  // Reads once: all that the socket has now, up to 256 KiB. An error (asio::error::eof included) is final.
+  // Reads once: what the socket has now, as far as the buffer has room for it. An error (asio::error::eof included)
+  // is final.
   asio::awaitable<std::error_code> read();
   FrameReader& frames() { return frames_; }
 

@@ -78,6 +78,14 @@ std::optional<TxnDone> decode(std::string_view bytes, std::uint64_t ts) {
 
 }  // namespace
 
+std::size_t value_bytes(const Outcome& outcome) {
+  const auto* done = std::get_if<TxnDone>(&outcome);
+  if (!done) return 0;
+  std::size_t bytes = 0;
+  for (const TxnResult& result : done->results) bytes += result.value ? result.value->size() : 0;
+  return bytes;
+}
+
 snapshot::Answer kept_answer(std::uint64_t seq, const Outcome& outcome) {
   using snapshot::Answer;
   using snapshot::Kind;

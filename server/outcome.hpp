@@ -56,6 +56,9 @@ struct MembersNoted {
 // The same again for a repeated (session, seq).
 using Outcome = std::variant<Written, Deleted, Conflict, SessionExpired, TxnDone, TxnTooLarge, MembersNoted>;
 
+// Of the values that it holds.
+std::size_t value_bytes(const Outcome& outcome);
+
 // As a session keeps it; aborts for MembersNoted, which belongs to none.
 snapshot::Answer kept_answer(std::uint64_t seq, const Outcome& outcome);
 Outcome outcome_of(const snapshot::Answer& answer);

@@ -2,6 +2,7 @@
 
 #include <spdlog/spdlog.h>
 
+#include <algorithm>
 #include <asio/co_spawn.hpp>
 #include <asio/connect.hpp>
 #include <asio/experimental/as_tuple.hpp>
@@ -22,6 +23,7 @@ using asio::experimental::as_tuple;
 constexpr auto first_pause = std::chrono::milliseconds(20);  // before a link is tried again; doubles
 constexpr auto handshake_time = std::chrono::seconds(5);
 constexpr std::size_t max_handshake_frame = 64 << 10;
+constexpr std::size_t much_unsent = 64 << 20;       // then what transactions have read is left out
 constexpr std::size_t hopeless_unsent = 256 << 20;  // a peer that has stopped reading is linked anew
 
 void report(std::exception_ptr error) {
@@ -73,6 +75,22 @@ std::optional<PeerMessage> to_peer_message(const std::string& node, message::Pee
   if (!raft_message) return std::nullopt;
   out.body = std::move(*raft_message);
   return out;
+}
+
+bool holds_values(const message::TxnOk& ok) {
+  return std::any_of(ok.results.begin(), ok.results.end(),
+                     [](const auto& result) { return result.value.has_value(); });
+}
+
+// What one client's transactions read must not cost all others of that peer their connection.
+void leave_out_values(PeerMessage& message) {
+  auto* ok = std::get_if<message::ForwardOk>(&message.body);
+  const auto* done = ok ? std::get_if<message::TxnOk>(&ok->answer) : nullptr;
+  if (!done || !holds_values(*done)) return;
+  ok->answer = message::make_error(message::Code::unknown_outcome,
+                                   "the transaction was done, at " + std::to_string(done->ts) +
+                                       ", but what it has read is not sent: the leader has too many answers for " +
+                                       message.peer.name + " already; ask for less at once, or ask the leader");
 }
 
 const raft::AppendRequest* entries_in(const PeerMessage& message) {
@@ -357,6 +375,7 @@ void Peers::deliver(PeerMessage&& message) {
     if (found != links_.end()) connection = found->second.connection;
   }
   if (!connection || !connection->is_open()) return;  // lost, as on any network: the core knows what to do
+  if (connection->unsent() > much_unsent) leave_out_values(message);
   log_sent(message);
   if (const raft::AppendRequest* request = entries_in(message)) {
     connection->send_frame(replication_frame(*request));

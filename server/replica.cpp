@@ -13,6 +13,7 @@ namespace kv {
 namespace {
 
 constexpr std::size_t requests_looked_at_a_tick = 4096;  // for time-outs, on average
+constexpr std::size_t entries_fetched = 1024;            // before the first of them is applied
 
 std::vector<raft::NodeId> ids_of(const std::vector<std::string>& names) {
   std::vector<raft::NodeId> ids;
@@ -314,6 +315,7 @@ Effects Replica::take_effects() {
   watches_.turn(effects_.answers);
   keep_saving();
   pending_answer_bytes_ = 0;
+  result_bytes_ = 0;
   Effects effects = std::exchange(effects_, {});
   // As many are likely to come next; but room for what a thousand watchers get is not worth having each turn.
   effects_.answers.reserve(std::min<std::size_t>(effects.answers.size(), 64));
@@ -392,21 +394,27 @@ void Replica::note_members(const command::Members& members) {
 
 // Each is in memory that was not touched for long: looked for one right behind the other, they are waited for
 // together.
-void Replica::fetch_entries() {
+std::size_t Replica::fetch_entries() {
   absl::InlinedVector<std::string_view, 64> keys;
+  std::size_t count = 0;
   for (const Due& due : to_apply_) {
-    if (due.tick > now_) break;
+    if (due.tick > now_ || count == entries_fetched) break;
     const std::string_view key = due.entry.command ? command::key_of(*due.entry.command) : std::string_view();
     if (!key.empty()) keys.push_back(key);
+    ++count;
   }
   store_->fetch_to_change(keys);
+  return count;
 }
 
+// What is committed together may answer with far more than it has itself: transactions that read. What goes beyond
+// one turn's part of that waits for the next, with all that is behind it.
 void Replica::apply_due() {
-  fetch_entries();
-  while (!to_apply_.empty() && to_apply_.front().tick <= now_) {
-    apply(to_apply_.front().entry);
-    to_apply_.pop_front();
+  while (entry_is_due() && result_bytes_ < answer_bytes_a_turn) {
+    for (std::size_t left = fetch_entries(); left > 0 && result_bytes_ < answer_bytes_a_turn; --left) {
+      apply(to_apply_.front().entry);
+      to_apply_.pop_front();
+    }
   }
   wake_reads();
 }
@@ -417,6 +425,7 @@ void Replica::apply(const raft::Entry& entry) {
   if (entry.command) {
     const command::Command command = decode_entry(entry);
     Applied applied = store_->apply(entry.index.value, command);
+    result_bytes_ += value_bytes(applied.outcome);
     note_changes(entry.index.value, std::move(applied.changes));
     settle_writes(entry, &command, &applied.outcome);
   } else {

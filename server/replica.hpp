@@ -15,6 +15,7 @@
 
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -161,8 +162,8 @@ class Replica {
   // Bytes of the values in answers that take_effects() would hand out: a session stops decoding requests
   // when there are many.
   std::size_t pending_answer_bytes() const { return pending_answer_bytes_; }
-  // More reads or events are due than one turn should answer: take effects again soon.
-  bool has_more() const { return reads_are_due() || watches_.has_more(); }
+  // More entries, reads or events are due than one turn should answer: take effects again soon.
+  bool has_more() const { return entry_is_due() || reads_are_due() || watches_.has_more(); }
 
  private:
   // Where an answer goes: a client of this server, or a peer that forwarded for its own.
@@ -285,7 +286,8 @@ class Replica {
   void absorb(raft::Output output);
   void on_changed(const raft::Output::Changed& changed);
   void watch_first_entry(const raft::Write& write);
-  void fetch_entries();
+  bool entry_is_due() const { return !to_apply_.empty() && to_apply_.front().tick <= now_; }
+  std::size_t fetch_entries();
   void apply_due();
   void apply(const raft::Entry& entry);
   void note_members(const command::Members& members);
@@ -427,8 +429,9 @@ class Replica {
   std::size_t open_write_bytes_ = 0;  // before those that are counted in it
   std::size_t growth_ = 0;            // likewise
   std::deque<QueuedWrite> queued_;
-  std::deque<ProposedWrite> proposed_;                 // by position; at one there may be some of several terms
-  std::map<std::uint64_t, ForwardedWrite> forwarded_;  // by number
+  std::deque<ProposedWrite> proposed_;                   // by position; at one there may be some of several terms
+  std::multimap<raft::Index, OpenBytes> growth_in_log_;  // of writes for which nobody waits any more
+  std::map<std::uint64_t, ForwardedWrite> forwarded_;    // by number
   // Who said, and of which term, that it does not lead: it never will again in that term.
   raft::NodeId refused_by_;
   raft::Term refused_in_;
@@ -436,7 +439,7 @@ class Replica {
   // Reads.
   std::map<ParkKey, ParkedRead> parked_;
   std::map<std::uint64_t, ParkedRead> newer_;  // those that wait for a newer version, by number
-  std::unordered_multimap<std::string, std::uint64_t> newer_by_key_;
+  std::map<std::string, std::set<std::uint64_t>, std::less<>> newer_by_key_;
   std::map<std::uint64_t, UnplacedRead> unplaced_;      // by number; not asked about yet
   std::map<std::uint64_t, UnplacedRead> asked_raft_;    // by number: raft's read id
   std::map<std::uint64_t, UnplacedRead> asked_leader_;  // the batch of question_
@@ -465,7 +468,9 @@ class Replica {
 
   std::vector<raft::Envelope> held_;  // leave when the write under way is durable
   Effects effects_;
-  std::size_t pending_answer_bytes_ = 0;
+  static constexpr std::size_t answer_bytes_a_turn = 1 << 20;  // of reads' values, and of transactions' results
+  std::size_t pending_answer_bytes_ = 0;                       // of reads
+  std::size_t result_bytes_ = 0;                               // of transactions
 };
 
 }  // namespace kv

@@ -12,7 +12,6 @@
 namespace kv {
 namespace {
 
-constexpr std::size_t answer_bytes_a_turn = 1 << 20;
 constexpr std::size_t bytes_of_an_answer = 128;  // beside key and value
 // Of a LIST_OK's items: so that it fits into a client's frame.
 constexpr std::size_t max_list_bytes = (4 << 20) - 1024;
@@ -122,15 +121,16 @@ void Replica::wait_for_newer(ParkedRead read) {
   const std::uint64_t number = next_number_++;
   expect(read.deadline);
   clients_[read.client].newer.insert(number);
-  newer_by_key_.emplace(read.get()->key, number);
+  newer_by_key_[read.get()->key].insert(number);
   newer_.emplace(number, std::move(read));
 }
 
 // They are answered with the other reads that are due; what one command wakes may be more than one turn's.
 void Replica::wake_newer(std::string_view key) {
-  const auto [first, last] = newer_by_key_.equal_range(std::string(key));
-  for (auto item = first; item != last; ++item) park_newer(newer_.extract(item->second));
-  newer_by_key_.erase(first, last);
+  const auto found = newer_by_key_.find(key);
+  if (found == newer_by_key_.end()) return;
+  for (const std::uint64_t number : found->second) park_newer(newer_.extract(number));
+  newer_by_key_.erase(found);
 }
 
 // What became of their keys meanwhile has to be looked at anew.
@@ -146,8 +146,9 @@ void Replica::park_newer(std::map<std::uint64_t, ParkedRead>::node_type read) {
 
 void Replica::forget_newer(std::uint64_t number) {
   const auto found = newer_.find(number);
-  const auto [first, last] = newer_by_key_.equal_range(found->second.get()->key);
-  newer_by_key_.erase(std::find_if(first, last, [&](const auto& item) { return item.second == number; }));
+  const auto of_key = newer_by_key_.find(found->second.get()->key);
+  of_key->second.erase(number);
+  if (of_key->second.empty()) newer_by_key_.erase(of_key);
   newer_.erase(found);
 }
 

@@ -1,5 +1,6 @@
 // Snapshots: taken of this server's own state, sent to followers that are too far behind, taken over from a leader,
-// and handed out as backups. Files are for the host (snapshot_task.hpp); one part of each is under way at a time.
+// and handed out as backups. Files are for the host (snapshot_task.hpp), with a few parts of each on their way to
+// it.
 #include <algorithm>
 #include <utility>
 
@@ -313,6 +314,7 @@ void Replica::install(raft::Position position, std::unique_ptr<Store> store) {
         "this server has taken over a snapshot since, which does not tell what became of the write: read the "
         "key to see");
   }
+  growth_in_log_.erase(growth_in_log_.begin(), growth_in_log_.upper_bound(position.index));
   if (store_->members()) {
     note_members(*store_->members());
   } else {

@@ -286,6 +286,7 @@ void Replica::forward_queued(const raft::NodeId& leader) {
 
 // The entry is applied: whatever was proposed at its position now has its fate.
 void Replica::settle_writes(const raft::Entry& entry, const command::Command* command, const Outcome* outcome) {
+  growth_in_log_.erase(growth_in_log_.begin(), growth_in_log_.upper_bound(entry.index));
   while (!proposed_.empty() && proposed_.front().position.index <= entry.index) {
     ProposedWrite write = std::move(proposed_.front());
     proposed_.pop_front();
@@ -403,6 +404,9 @@ void Replica::fail_forwarded_to(const std::string& node) {
 }
 
 void Replica::expire_writes() {
+  for (ProposedWrite& write : proposed_) {
+    if (write.deadline <= now_) growth_in_log_.emplace(write.position.index, std::move(write.growth));
+  }
   const auto stays = [this](std::uint64_t deadline) {
     if (deadline <= now_) return false;
     expect(deadline);

@@ -20,7 +20,8 @@ using wal::slice_bytes;
 using wal::write_zeros;
 using wal::zeros;
 
-// Longer than any batch (raft::Limits::max_write_bytes, and the one entry that may go beyond it).
+// Longer than nearly any batch (raft::Limits::max_write_bytes of commands, and the one entry that may go beyond
+// it).
 constexpr std::uint64_t longest_torn_end = 16 << 20;
 
 }  // namespace

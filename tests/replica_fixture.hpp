@@ -457,21 +457,36 @@ class Cluster {
     Node& node = nodes_.at(name);
     if (!is_awake(node)) return false;
     Effects effects = node.replica->take_effects();
-    const bool busy = effects.write || !effects.send.empty() || !effects.answers.empty();
+    const bool busy =
+        effects.write || !effects.send.empty() || !effects.answers.empty() || node.replica->has_more();
     for (SnapshotTask& task : effects.snapshot_tasks) node.disk.tasks.push_back(std::move(task));
     if (effects.write) {
       REQUIRE(!node.disk.under_way);
       node.disk.under_way = std::move(effects.write);
     }
-    for (PeerMessage& message : effects.send) send(name, std::move(message));
     std::size_t bytes = 0;
+    for (PeerMessage& message : effects.send) {
+      if (const auto* ok = std::get_if<message::ForwardOk>(&message.body))
+        bytes += std::visit([](const auto& body) { return value_bytes(body); }, ok->answer);
+      send(name, std::move(message));
+    }
     for (ClientAnswer& answer : effects.answers) {
-      const auto* ok = std::get_if<message::GetOk>(&answer.answer.body);
-      if (ok && ok->value) bytes += ok->value->size();
+      bytes += std::visit([](const auto& body) { return value_bytes(body); }, answer.answer.body);
       note(std::move(answer));
     }
     most_answer_bytes_ = std::max(most_answer_bytes_, bytes);
     return busy;
+  }
+
+  static std::size_t value_bytes(const message::GetOk& ok) { return ok.value ? ok.value->size() : 0; }
+  static std::size_t value_bytes(const message::TxnOk& ok) {
+    std::size_t bytes = 0;
+    for (const message::TxnResult& result : ok.results) bytes += result.value ? result.value->size() : 0;
+    return bytes;
+  }
+  template <class Other>
+  static std::size_t value_bytes(const Other&) {
+    return 0;
   }
 
   void send(const std::string& from, PeerMessage message) {

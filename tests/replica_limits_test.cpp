@@ -104,6 +104,49 @@ TEST_CASE("The reads that one write wakes do not fill the memory with answers", 
   CHECK(cluster.most_answer_bytes() <= 16u << 20);
 }
 
+// Committed together, they would be in memory together: much more than their commands.
+TEST_CASE("What transactions read is handed out in parts, in order, at the leader and where they came from",
+          "[replica]") {
+  const std::string asked = GENERATE("n1", "n2");
+  Cluster cluster;
+  const ClientId client = cluster.client(asked);
+  const std::string big(900 << 10, 'x');
+  for (const std::string key : {"a", "b", "c"}) cluster.at_once(client, put(key, big));
+  const auto reads = [](const std::string& key) { return message::TxnOperation{message::Operation::get, key, {}}; };
+  cluster.stall_disk("n2");
+  cluster.stall_disk("n3");
+  std::vector<std::uint64_t> ids;
+  for (int i = 0; i < 32; ++i)
+    ids.push_back(cluster.ask(client, message::Txn{{}, {reads("a"), reads("b"), reads("c")}, {}, {}}));
+  const auto behind = cluster.ask(client, put("small", "1"));
+  cluster.run();
+  cluster.release_disk("n2");
+  cluster.run();
+  for (std::size_t i = 0; i < ids.size(); ++i) {
+    const message::TxnOk ok = cluster.last<message::TxnOk>(ids[i]);
+    CHECK(ok.ts == 5 + i);
+    CHECK(ok.results.size() == 3);
+  }
+  CHECK(cluster.said(behind) == "PUT_OK 37");
+  CHECK(cluster.most_answer_bytes() <= (1 << 20) + 3 * big.size());
+}
+
+TEST_CASE("A write for which nobody waits any more counts for the quota until its fate is known", "[replica]") {
+  Cluster cluster({.quota = 1000});
+  cluster.stall_disk("n2");
+  cluster.stall_disk("n3");
+  const ClientId client = cluster.client("n1");
+  const auto late = cluster.ask(client, put("colour", std::string(900, 'x')));
+  cluster.tick(default_timeout_ms / tick_ms + 2);
+  CHECK(cluster.said(late) == "ERROR UNKNOWN_OUTCOME");
+  CHECK(cluster.at_once(client, put("shape", std::string(900, 'x'))) == "ERROR NO_SPACE");
+  cluster.release_disk("n2");
+  cluster.tick(heartbeat_ticks);
+  CHECK(cluster["n1"].store().keys() == 1);
+  cluster.at_once(client, erase("colour"));
+  CHECK(cluster.at_once(client, put("shape", std::string(900, 'x'))).starts_with("PUT_OK"));
+}
+
 TEST_CASE("What a client that is gone had asked is forgotten: a write that was not sent on is not done",
           "[replica]") {
   Cluster cluster;

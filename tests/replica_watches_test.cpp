@@ -307,6 +307,36 @@ TEST_CASE("newer_than: who is gone before the read was looked at leaves nothing 
   CHECK(cluster["n1"].status().waiting == 0);
 }
 
+// If each looked through all the others, this would take minutes.
+TEST_CASE("newer_than: as many as may wait for one key end together", "[replica]") {
+  Cluster cluster({.size = 1});
+  const ClientId client = cluster.client("n1");
+  REQUIRE(cluster.at_once(client, put("k", "a")) == "PUT_OK 2");
+  std::vector<std::uint64_t> ids;
+  for (int i = 0; i < 100'000; ++i) ids.push_back(cluster.ask(client, newer("k", 2)));
+  const auto until_all_are_told = [&] {
+    for (int i = 0; cluster["n1"].status().waiting > 0; ++i) {
+      REQUIRE(i < 1000);
+      cluster.tick();
+    }
+  };
+  SECTION("by their time") {
+    until_all_are_told();
+    CHECK(cluster.said(ids.front()) == "WAIT_FOR_RESPONSE, ERROR TIMEOUT");
+    CHECK(cluster.said(ids.back()) == "WAIT_FOR_RESPONSE, ERROR TIMEOUT");
+  }
+  SECTION("by a new version") {
+    cluster.at_once(client, put("k", "b"));
+    until_all_are_told();
+    CHECK(cluster.said(ids.front()) == "WAIT_FOR_RESPONSE, GET_OK b@3");
+    CHECK(cluster.said(ids.back()) == "WAIT_FOR_RESPONSE, GET_OK b@3");
+  }
+  SECTION("with their client") {
+    cluster.gone(client);
+    CHECK(cluster["n1"].status().waiting == 0);
+  }
+}
+
 TEST_CASE("newer_than: a deletion is a newer version, with its ts", "[replica]") {
   Cluster cluster;
   const ClientId client = cluster.client("n1");
