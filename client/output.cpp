@@ -182,8 +182,12 @@ void Printer::status_json(const NodeStatus& row) {
     line.add("reachable", true).add("cluster", ok.cluster).add("role", ok.role).add("term", ok.term);
     line.add("leader", ok.leader).add("committed", ok.committed).add("applied", ok.applied);
     line.add("log_first", ok.log_first).add("log_last", ok.log_last).add("snapshot", ok.snapshot);
-    line.add("keys", ok.keys).add("bytes", ok.bytes).add("waiting", ok.waiting);
-    line.add("connections", ok.connections).add("uptime_ms", ok.uptime_ms).add("version", ok.version);
+    line.add("keys", ok.keys).add("bytes", ok.bytes).add("quota", ok.quota).add("full", ok.full);
+    line.add("digest", ok.digest).add("waiting", ok.waiting).add("watching", ok.watching);
+    line.add("delay_ms", ok.delay_ms)
+        .add("connections", ok.connections)
+        .add("uptime_ms", ok.uptime_ms)
+        .add("version", ok.version);
     if (!ok.peers.empty()) line.add_json("peers", peers_json(ok.peers));
   }
   screen_.out << line.text() << "\n";

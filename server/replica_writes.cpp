@@ -32,7 +32,21 @@ message::TxnOk to_message(const TxnDone& done) {
   return ok;
 }
 
+// A session may give one seq to two writes. The outcome is the first one's: it must not be told as the other's.
+bool is_outcome_of(const command::Command& command, const Outcome& outcome) {
+  using std::holds_alternative;
+  if (holds_alternative<Written>(outcome)) return holds_alternative<command::Put>(command);
+  if (holds_alternative<Deleted>(outcome)) return holds_alternative<command::Delete>(command);
+  const bool of_txn = holds_alternative<TxnDone>(outcome) || holds_alternative<TxnTooLarge>(outcome);
+  return holds_alternative<SessionExpired>(outcome) || of_txn == holds_alternative<command::Txn>(command);
+}
+
 WriteAnswer answer_of(const command::Command& command, const Outcome& outcome) {
+  if (!is_outcome_of(command, outcome)) {
+    return message::make_error(message::Code::bad_request,
+                               "this session has given the same seq to a write of another kind before: nothing was "
+                               "done; each write needs a seq of its own");
+  }
   if (const auto* written = std::get_if<Written>(&outcome)) return message::PutOk{key_of(command), written->ts};
   if (const auto* deleted = std::get_if<Deleted>(&outcome)) {
     return message::DeleteOk{key_of(command), deleted->ts, deleted->found};

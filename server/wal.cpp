@@ -136,13 +136,24 @@ std::uint64_t Wal::next_segment_bytes() const {
   return bytes;
 }
 
+// Where there is no room for one as long as usual there may be for a short one: it is now needed.
+std::unique_ptr<Wal::Segment> Wal::create_segment_for(std::uint64_t least_bytes) {
+  const std::uint64_t shortest = std::max(options_.segment_bytes, least_bytes);
+  const std::uint64_t usual = std::max(next_segment_bytes(), least_bytes);
+  try {
+    return create_segment(current_->number + 1, usual);
+  } catch (const FileError& error) {
+    if (!error.no_space() || usual == shortest) throw;
+  }
+  return create_segment(current_->number + 1, shortest);
+}
+
 void Wal::rotate(std::uint64_t batch_bytes) {
   if (spare_ && batch_bytes <= spare_->room()) {
     current_ = std::move(spare_);
   } else {
     // In place of the spare, if there is one that is too small: it has the same name.
-    const std::uint64_t least_bytes = up_to_multiple(sector_bytes + batch_bytes, block_bytes);
-    current_ = create_segment(current_->number + 1, std::max(next_segment_bytes(), least_bytes));
+    current_ = create_segment_for(up_to_multiple(sector_bytes + batch_bytes, block_bytes));
     spare_.reset();
   }
   spans_.push_back({current_->number, current_->bytes, {}});

@@ -157,6 +157,7 @@ class Wal {
   bool can_drop_oldest() const;
   void drop_oldest();
   std::uint64_t next_segment_bytes() const;
+  std::unique_ptr<Segment> create_segment_for(std::uint64_t least_bytes);
   bool has_zeros_ahead() const;
   void write_zeros_ahead();
   void check_usable() const;

@@ -136,6 +136,38 @@ TEST_CASE("A TXN that is repeated with its session is applied once, also by anot
   CHECK(cluster.at_once(cluster.client("n2"), get("a")) == "GET_OK 1@2");
 }
 
+TEST_CASE("A seq that was another kind of write's gets an error, and never that one's answer", "[replica]") {
+  const std::string asked = GENERATE("n1", "n2");
+  Cluster cluster;
+  const ClientId client = cluster.client(asked);
+  const auto in_session = [](std::uint64_t seq) { return message::WriteSession{session, seq, 1}; };
+  message::Put write = put("a", "1");
+  write.session = in_session(1);
+  message::Delete deletion = erase("a");
+  deletion.session = in_session(2);
+  message::Txn txn{{}, {}, {}, in_session(3)};
+  message::Put conflict = put("a", "2");
+  conflict.if_ts = 1;
+  conflict.session = in_session(4);
+  REQUIRE(cluster.at_once(client, write) == "PUT_OK 2");
+  REQUIRE(cluster.at_once(client, deletion).starts_with("DELETE_OK"));
+  REQUIRE(cluster.at_once(client, txn) == "TXN_OK 4 then");
+  REQUIRE(cluster.at_once(client, conflict) == "ERROR CONFLICT");
+  for (const std::uint64_t seq : {2, 3}) {
+    write.session = in_session(seq);
+    CHECK(cluster.at_once(client, write) == "ERROR BAD_REQUEST");
+  }
+  for (const std::uint64_t seq : {1, 3}) {
+    deletion.session = in_session(seq);
+    CHECK(cluster.at_once(client, deletion) == "ERROR BAD_REQUEST");
+  }
+  for (const std::uint64_t seq : {1, 2, 4}) {
+    txn.session = in_session(seq);
+    CHECK(cluster.at_once(client, txn) == "ERROR BAD_REQUEST");
+  }
+  CHECK(cluster.at_once(client, put("b", "1")).starts_with("PUT_OK"));
+}
+
 TEST_CASE("A TXN whose answer fits no frame is TOO_LARGE, and nothing of it is done", "[replica]") {
   Cluster cluster;
   const ClientId client = cluster.client("n2");

@@ -377,6 +377,28 @@ TEST_CASE("wal: without room for a spare the log goes on until it needs one") {
   }
 }
 
+TEST_CASE("wal: where no segment of the usual length has room, a short one does") {
+  MemoryDirectory directory;
+  Wal::Recovered recovered;
+  Wal wal(directory, WalOptions{.segment_bytes = 2048, .max_segment_bytes = 1 << 20}, identity, recovered);
+  std::uint64_t index = 1;
+  const auto append = [&] { wal.append(entries({entry(1, index++, std::string(900, 'x'))})); };
+  while (index < 100) append();  // by then a segment has far more than 2048 bytes
+  directory.limit_space(directory.used());
+  while (wal.try_spare()) append();
+  const auto fill = [&] {
+    for (;;) append();
+  };
+  CHECK_THROWS_AS(fill(), WalFull);
+  const std::uint64_t refused = --index;
+  directory.limit_space(directory.used() + 4096);
+  append();
+  directory.limit_space(UINT64_MAX);
+  const Log again(directory);
+  REQUIRE(again.recovered.entries.size() == refused);
+  CHECK(again.recovered.entries.back().index.value == refused);
+}
+
 TEST_CASE("wal: a crash between any two calls to the disk loses nothing that was answered") {
   const auto states = expected_states();
   for (const Kept kept : {Kept::everything, Kept::nothing, Kept::names_only}) {
