@@ -1,5 +1,5 @@
-"""Short requests with long answers: transactions that read. What one client asks for, and does not take, costs neither
-the servers' memory nor the other clients their answers."""
+"""Short requests with long answers: reads, and transactions that read. What one client asks for, and does not take,
+costs neither the servers' memory nor the other clients their answers."""
 
 import itertools
 from pathlib import Path
@@ -16,7 +16,34 @@ def most_memory(node):
                     if line.startswith("VmHWM:"))) * 1024
 
 
-class BigAnswers(kv.TestCase):
+class ManyReads(kv.TestCase):
+    """Who asks for much at once gets all of it, as fast as he takes it; and a server does not hold it all for him."""
+
+    CLIENTS, READS = 3, 150
+
+    def test_many_big_answers_at_once(self):
+        node = self.node().start().wait_ready()
+        value = "x" * 1_000_000
+        self.assert_message(node.ask("PUT", key="big", value=value), "PUT_OK")
+        before = node.rss_bytes()
+        clients = [node.connect(60) for _ in range(self.CLIENTS)]
+        for client in clients:
+            self.addCleanup(client.close)
+            # Behind the reads: what has to wait for them to be taken, whatever it is.
+            client.sent = [client.message("GET", key="big") for _ in range(self.READS)]
+            client.sent.append(client.message("PUT", key="behind", value="y" * 100_000))
+            client.send_all(client.sent)
+        most = 0
+        for client in clients:
+            for sent in client.sent[:-1]:
+                self.assert_message(client.receive(), "GET_OK", id=sent["id"], value=value)
+                most = max(most, node.rss_bytes())
+            self.assert_message(client.receive(), "PUT_OK", id=client.sent[-1]["id"])
+        self.assertLess(most - before, 120_000_000)
+        self.assertNotIn("does not read its answers", node.log_text())
+
+
+class Transactions(kv.TestCase):
     def ask_for_too_much(self, cluster, node):
         keys = ("a", "b", "c")
         with node.connect(60) as other:

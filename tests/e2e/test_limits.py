@@ -171,33 +171,6 @@ class Quota(kv.TestCase):
         self.assertNotIn("snapshot of", node.log_text())
 
 
-class BigAnswers(kv.TestCase):
-    """Who asks for much at once gets all of it, as fast as he takes it; and a server does not hold it all for him."""
-
-    CLIENTS, READS = 3, 150
-
-    def test_many_big_answers_at_once(self):
-        node = self.node().start().wait_ready()
-        value = "x" * 1_000_000
-        self.assert_message(node.ask("PUT", key="big", value=value), "PUT_OK")
-        before = node.rss_bytes()
-        clients = [node.connect(60) for _ in range(self.CLIENTS)]
-        for client in clients:
-            self.addCleanup(client.close)
-            # Behind the reads: what has to wait for them to be taken, whatever it is.
-            client.sent = [client.message("GET", key="big") for _ in range(self.READS)]
-            client.sent.append(client.message("PUT", key="behind", value="y" * 100_000))
-            client.send_all(client.sent)
-        most = 0
-        for client in clients:
-            for sent in client.sent[:-1]:
-                self.assert_message(client.receive(), "GET_OK", id=sent["id"], value=value)
-                most = max(most, node.rss_bytes())
-            self.assert_message(client.receive(), "PUT_OK", id=client.sent[-1]["id"])
-        self.assertLess(most - before, 120_000_000)
-        self.assertNotIn("does not read its answers", node.log_text())
-
-
 class OpenFiles(kv.TestCase):
     """Whoever opens connections, and does nothing with them, leaves the disk what it needs."""
 
