@@ -183,6 +183,7 @@ asio::awaitable<Exit> backup_save(Context& context, BackupSaveCommand command) {
 
   const std::optional<FileProblem> problem = to_output ? copy_out(context, file) : file.publish();
   if (problem) co_return end(context, what, *problem);
+  if (to_output && !context.printer.flush()) co_return Exit::done;  // which is told when the command has ended
   const std::string headline =
       to_output ? "saved, from " + escape_control(fetched.node)
                 : "saved " + escape_control(command.file, 4096) + ", from " + escape_control(fetched.node);

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <chrono>
+#include <map>
+#include <utility>
 #include <variant>
 
 #include "common/text.hpp"
@@ -64,6 +66,31 @@ std::string why_behind(const message::StatusOk& status, std::uint64_t committed,
   return why.empty() ? "" : escape_control(status.node) + " is " + std::to_string(behind) + " behind: " + why;
 }
 
+std::string why_full(const message::StatusOk& status) {
+  if (status.quota != 0 && status.bytes >= status.quota) {
+    return " has reached its quota (" + format_size(status.bytes) + " of " + format_size(status.quota) +
+           "): writes that add get NO_SPACE; delete keys, or raise --quota";
+  }
+  return " has no room, on its disk or on those of a majority: writes that add get NO_SPACE; make room there, or "
+         "delete keys";
+}
+
+// What two servers have applied up to one position is the same, or the first promise of all is broken.
+std::vector<std::string> contradictions(const std::vector<NodeStatus>& rows) {
+  std::map<std::uint64_t, const message::StatusOk*> first_at;
+  std::vector<std::string> found;
+  for (const NodeStatus& row : rows) {
+    const message::StatusOk* status = status_of(row);
+    if (!status || status->digest.empty()) continue;
+    const message::StatusOk* first = first_at.try_emplace(status->applied, status).first->second;
+    if (first->digest == status->digest) continue;
+    found.push_back("the data of " + escape_control(first->node) + " and " + escape_control(status->node) +
+                    " differ at " + std::to_string(status->applied) +
+                    ", which must never be: stop writing, keep their data directories, and report it");
+  }
+  return found;
+}
+
 }  // namespace
 
 std::uint64_t highest_committed(const std::vector<NodeStatus>& rows) {
@@ -94,12 +121,9 @@ std::vector<std::string> troubles_of(const std::vector<NodeStatus>& rows) {
       troubles.push_back(node +
                          " knows no leader: an election is under way, or it reaches no majority of the members");
     }
-    if (status->full) {
-      troubles.push_back(node + " is full (" + format_size(status->bytes) +
-                         (status->quota != 0 ? " of " + format_size(status->quota) : "") +
-                         "): writes that add get NO_SPACE; delete keys, raise --quota, or make room on its disk");
-    }
+    if (status->full) troubles.push_back(node + why_full(*status));
   }
+  for (std::string& one : contradictions(rows)) troubles.push_back(std::move(one));
   return troubles;
 }
 

@@ -27,6 +27,15 @@ std::optional<std::uint64_t> position_value(const CLI::Option* option) {
   return number;
 }
 
+std::optional<std::uint64_t> count_value(const CLI::Option* option) {
+  if (!is_set(option)) return std::nullopt;
+  const std::optional<std::uint64_t> number = parse_number(last_of(option));
+  if (!number || *number == 0) {
+    bad_usage(option->get_name() + ": " + in_quotes(last_of(option)) + " is no whole number, 1 or more");
+  }
+  return number;
+}
+
 std::vector<Address> addresses_value(const std::string& name, const std::string& text) {
   auto parsed = parse_addresses(text);
   if (const auto* error = std::get_if<AddressError>(&parsed)) bad_usage(name + ": " + error->text);
@@ -48,7 +57,8 @@ Grammar::Grammar(Place place, const GlobalOptions& defaults)
   app_.get_formatter()->label("REQUIRED", "");
   app_.footer(place_ == Place::program
                   ? "help COMMAND tells more about one of them. All flags may stand before or behind the command.\n"
-                    "Exit status: 0 done; 1 no (no such key, a conflict, no leader); 2 wrong usage; 3 no server\n"
+                    "Exit status: 0 done; 1 no (no such key, a conflict; of status: no leader); 2 wrong usage; 3 "
+                    "no server\n"
                     "reached; 4 refused, or no answer in time; 5 the outcome of a write is not known"
                   : "help COMMAND tells more about one of them.");
 }
@@ -145,7 +155,7 @@ std::string Grammar::text_of(const std::string& topic, const CLI::Option* option
 std::optional<Token> Grammar::token_of(const CLI::Option* option) const {
   if (!is_set(option)) return std::nullopt;
   std::optional<Token> token = parse_token(last_of(option));
-  const std::string name = option->get_name();
+  const std::string name = option->get_name(false, true);  // all of its names
   if (!token) bad_usage(name + ": " + in_quotes(last_of(option)) + " is no token", "put -v prints one: CLUSTER:TS");
   if (options_.consistency == message::Consistency::local) {
     bad_usage(name + " and --consistency local contradict each other: a local read waits for nothing");

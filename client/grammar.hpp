@@ -108,6 +108,7 @@ inline std::string last_of(const CLI::Option* option) {
   return option->results().back();
 }
 std::optional<std::uint64_t> position_value(const CLI::Option* option);
+std::optional<std::uint64_t> count_value(const CLI::Option* option);  // 1 or more
 std::vector<Address> addresses_value(const std::string& name, const std::string& text);
 std::string in_quotes(std::string_view text);
 

@@ -19,8 +19,7 @@ void Grammar::add_list() {
     command.prefix = text_of("list: PREFIX", prefix);
     command.after = text_of("list: --after", after);
     command.values = switch_value(values, false);
-    command.limit = position_value(limit);
-    if (command.limit == 0) bad_usage("list: --limit 0 would show nothing: at least 1");
+    command.limit = count_value(limit);
     command.at_least = token_of(at_least);
     return command;
   };
@@ -98,7 +97,7 @@ void Grammar::add_jobs() {
   cancel->footer("For example: cancel 1");
   makers_[cancel] = [=] {
     CancelCommand command;
-    command.job = position_value(job);
+    command.job = count_value(job);
     return command;
   };
 }

@@ -35,8 +35,6 @@ std::string advice_for(message::Code code) {
       return "; try again, or give it more time with --timeout";
     case message::Code::no_leader:
       return "; look at kvctl status";
-    case message::Code::no_space:
-      return "; delete keys, or give the servers more room";
     case message::Code::overloaded:
     case message::Code::shutting_down:
       return "; try again in a moment";

@@ -23,6 +23,17 @@ void tell_place(Context& context, const Watching::Place& place) {
                          std::to_string(place.position) + "\n");
 }
 
+std::string how_to_go_on(std::uint64_t shown, const Failure& failure) {
+  const std::string all = "all changes up to " + std::to_string(shown) + " were shown";
+  const std::optional<std::uint64_t> oldest = failure.error ? failure.error->oldest : std::nullopt;
+  if (!oldest || *oldest <= shown + 1)
+    return all + ": watch --from " + std::to_string(shown) + " goes on from there\n";
+  const std::string known_from = std::to_string(*oldest - 1);
+  return all + ", those behind it up to " + known_from +
+         " are no longer known: list shows what there is now, watch --from " + known_from +
+         " what comes behind them\n";
+}
+
 }  // namespace
 
 asio::awaitable<Exit> watch(Context& context, WatchCommand command) {
@@ -40,10 +51,7 @@ asio::awaitable<Exit> watch(Context& context, WatchCommand command) {
     if (const auto* failure = std::get_if<Failure>(&next)) {
       if (failure->kind == Failure::Kind::interrupted) co_return Exit::interrupted;
       const Exit exit = fail(context, what, *failure);
-      if (const auto position = watching.position()) {
-        context.printer.remark("all changes up to " + std::to_string(*position) + " were shown: watch --from " +
-                               std::to_string(*position) + " goes on from there\n");
-      }
+      if (const auto position = watching.position()) context.printer.remark(how_to_go_on(*position, *failure));
       co_return exit;
     }
     for (const message::Event& event : std::get<Watching::Changes>(next)) context.printer.event(event);

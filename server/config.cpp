@@ -210,7 +210,8 @@ void read_file(ServerConfig& config, const std::vector<Setting>& all, const std:
       throw BadValue(path + ": '" + escape_control(item.fullname()) + "' is not a setting: see kvd --help");
     }
     if (item.inputs.size() != 1) {
-      throw BadValue(path + ": " + item.name + " needs one value; put quotes around it, as in " + item.name +
+      throw BadValue(path + ": " + item.name +
+                     " needs one value, and to be there once; put quotes around it, as in " + item.name +
                      " = \"…\"");
     }
     set(config, *found, item.inputs.front(), path + ": " + item.name);
@@ -222,6 +223,12 @@ void check_whole(const ServerConfig& config) {
     std::string names;
     for (const auto& [name, address] : config.cluster) names += (names.empty() ? "" : ", ") + name;
     throw BadValue("--name " + config.name + " is not in --cluster, which has " + names);
+  }
+  std::map<std::string, std::string> members;
+  for (const auto& [name, address] : config.cluster) {
+    const auto [other, is_first] = members.emplace(address.text(), name);
+    if (!is_first)
+      throw BadValue("--cluster: " + other->second + " and " + name + " have one address, " + address.text());
   }
   if (!config.preferred_leader.empty() && !config.cluster.empty() &&
       !config.cluster.contains(config.preferred_leader)) {

@@ -137,6 +137,7 @@ void Replica::tick() {
   raft_.tick();
   if (now_ >= next_deadline_) expire();
   look_at_room();
+  look_at_disk();
   feed_snapshots();
   if (!waiting_backups_.empty()) serve_backups();
   if (question_ && now_ - question_->tick >= config_.election_ticks) ask_leader_again();

@@ -323,10 +323,14 @@ class Replica {
   void fail_forwarded_to(const std::string& node);
   void expire_writes();
 
+  // replica_room.cpp
   bool may_add() const;
   std::uint64_t growth_of(std::string_view key, std::size_t value_bytes) const;
   std::uint64_t growth_of(const command::Command& command) const;
   void look_at_room();
+  void look_at_disk();
+  std::string what_hangs() const;
+  std::string why_no_leader() const;
 
   // replica_snapshots.cpp
   void want(SnapshotTask task);
@@ -399,6 +403,7 @@ class Replica {
   std::uint64_t next_number_ = 1;
   bool stopping_ = false;
   bool disk_has_room_ = true;
+  bool disk_hung_ = false;
   bool majority_has_room_ = true;  // as far as the leader knows
   bool quota_warned_ = false;
 

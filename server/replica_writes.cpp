@@ -100,66 +100,6 @@ bool Replica::has_room_for(const raft::Payload& command) const {
          raft_.log().bytes() <= config_.limits.log_bytes;
 }
 
-// ---- Room for more
-
-void Replica::disk_has_room(bool has_room) {
-  if (disk_has_room_ && !has_room) want(snapshot_task::MakeRoom{});
-  disk_has_room_ = has_room;
-  raft_.set_full(!has_room);
-}
-
-// A leader without room hands over to one that has some; till then it cannot write. And what a majority has no room
-// for would never be committed.
-bool Replica::may_add() const {
-  return disk_has_room_ && (majority_has_room_ || !raft_.leads());
-}
-
-std::uint64_t Replica::growth_of(std::string_view key, std::size_t value_bytes) const {
-  const std::uint64_t after = key.size() + value_bytes;
-  const Item* item = store_->find(key);
-  const std::uint64_t before = item ? item->key().size() + item->value().size() : 0;
-  return after > before ? after - before : 0;
-}
-
-// At most: which side of a TXN is done is not known yet.
-std::uint64_t Replica::growth_of(const command::Command& command) const {
-  if (const auto* put = std::get_if<command::Put>(&command)) return growth_of(put->key, put->value.size());
-  const auto* txn = std::get_if<command::Txn>(&command);
-  if (!txn) return 0;
-  const auto growth_of_all = [this](const std::vector<command::Operation>& operations) {
-    std::uint64_t growth = 0;
-    for (const command::Operation& operation : operations) {
-      const bool puts = operation.what == command::Operation::What::put;
-      if (puts) growth += growth_of(operation.key, operation.value.size());
-    }
-    return growth;
-  };
-  return std::max(growth_of_all(txn->then), growth_of_all(txn->otherwise));
-}
-
-// Every tick: who has room, and whether the quota is near.
-void Replica::look_at_room() {
-  if (raft_.leads()) {
-    std::size_t with_room = disk_has_room_ ? 1 : 0;
-    for (const std::string& name : roster_.names()) {
-      const raft::Progress* progress = raft_.progress_of(raft::NodeId(name));
-      if (progress && !progress->full) ++with_room;
-    }
-    majority_has_room_ = with_room > roster_.names().size() / 2;
-  }
-  if (config_.quota == 0) return;
-  const std::uint64_t percent = store_->bytes() * 100 / config_.quota;
-  if (percent >= 80 && !quota_warned_) {
-    quota_warned_ = true;
-    notice(Notice::Level::warn, "the data is " + std::to_string(percent) +
-                                    " % of --quota: writes that add get NO_SPACE "
-                                    "when it is reached; delete keys or raise it");
-  } else if (percent < 70 && quota_warned_) {
-    quota_warned_ = false;
-    notice(Notice::Level::info, "the data is " + std::to_string(percent) + " % of --quota again");
-  }
-}
-
 void Replica::enqueue(Origin origin, raft::Payload command, std::uint64_t deadline) {
   expect(deadline);
   OpenBytes open(open_write_bytes_, command.size());
@@ -430,9 +370,8 @@ void Replica::expire_writes() {
     if (stays(queued.deadline)) return false;
     // A peer's own client has been answered by its own clock; a NO_LEADER would say that this server leads no more.
     if (std::holds_alternative<ForPeer>(queued.origin)) return true;
-    fail_write(
-        queued.origin, message::Code::no_leader,
-        config_.self.node + " found no leader in time: a majority of the servers must be up and see each other");
+    fail_write(queued.origin, message::Code::no_leader,
+               config_.self.node + " found no leader in time: " + why_no_leader());
     return true;
   });
   const std::string unknown = "the write was not confirmed in time and may still be done: read the key to see";

@@ -76,9 +76,23 @@ TEST_CASE("diagnosis: one that is full, and one that cannot be reached") {
   full.full = true;
   full.bytes = 1 << 20;
   full.quota = 1 << 20;
-  CHECK(troubles({full}) == Lines{"n1 is full (1 MiB of 1 MiB): writes that add get NO_SPACE; delete keys, raise "
-                                  "--quota, or make room on its disk"});
+  CHECK(troubles({full}) == Lines{"n1 has reached its quota (1 MiB of 1 MiB): writes that add get NO_SPACE; delete "
+                                  "keys, or raise --quota"});
+  full.quota = 2 << 20;
+  CHECK(troubles({full}) == Lines{"n1 has no room, on its disk or on those of a majority: writes that add get "
+                                  "NO_SPACE; make room there, or delete keys"});
   CHECK(troubles_of({{"", "host:1", std::string("connection refused")}}) == Lines{"host:1: connection refused"});
+}
+
+TEST_CASE("diagnosis: data that differ at one position, and only there") {
+  std::vector<message::StatusOk> all = {leader(57), status("n2", 57), status("n3", 56)};
+  all[0].digest = all[1].digest = "aa";
+  all[2].digest = "bb";
+  CHECK(troubles(all).empty());
+  all[2].applied = all[2].committed = all[2].log_last = 57;
+  CHECK(troubles(all) ==
+        Lines{"the data of n1 and n3 differ at 57, which must never be: stop writing, keep their data "
+              "directories, and report it"});
 }
 
 TEST_CASE("diagnosis: of two that say that they lead, the later one does") {

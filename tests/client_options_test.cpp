@@ -263,7 +263,7 @@ TEST_CASE("options: tokens carry the cluster and the timestamp") {
   CHECK(parse_token("58")->cluster.empty());
   for (const char* wrong : {"", ":", "x", ":58", "c:", "c:-1", "c:9007199254740992"})
     CHECK_FALSE(parse_token(wrong));
-  CHECK_THAT(refusal({"get", "a", "--after", "x"}), Catch::StartsWith("--after: \"x\""));
+  CHECK_THAT(refusal({"get", "a", "--at-least", "x"}), Catch::StartsWith("--after,--at-least: \"x\""));
   CHECK_THAT(refusal({"get", "a", "--after", "58", "--consistency", "local"}), Catch::Contains("contradict"));
 }
 

@@ -460,6 +460,8 @@ class Cluster {
     const bool busy =
         effects.write || !effects.send.empty() || !effects.answers.empty() || node.replica->has_more();
     for (SnapshotTask& task : effects.snapshot_tasks) node.disk.tasks.push_back(std::move(task));
+    for (Notice& notice : effects.notices)
+      if (notice.level == Notice::Level::warn) node.warnings.push_back(std::move(notice.text));
     if (effects.write) {
       REQUIRE(!node.disk.under_way);
       node.disk.under_way = std::move(effects.write);

@@ -114,6 +114,8 @@ class Raft {
 
   Role role() const;
   bool leads() const { return std::holds_alternative<Leader>(role_); }
+  // The write under way takes longer than an election: this server steps down, and neither stands nor votes.
+  bool disk_hangs() const { return write_ticks_ > config_.election_ticks; }
   Term term() const { return hard_state_.term; }
   const NodeId& vote() const { return hard_state_.vote; }
   NodeId leader() const;  // empty: none known
@@ -163,7 +165,6 @@ class Raft {
   void follow(Term term, NodeId leader);  // the same, and the time waited so far goes on
   void tick_leader(Leader& leader);
   void set_term(Term term);
-  bool disk_hangs() const { return write_ticks_ > config_.election_ticks; }
   void forget_some();
   bool mark_is_due() const;
   void take_write(Output& output);

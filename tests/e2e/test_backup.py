@@ -110,6 +110,10 @@ class Backups(kv.TestCase):
         for node in servers:
             status = node.wait_applied(told["position"])
             self.assertEqual((status["digest"], status["keys"]), (told["digest"], told["keys"]))
+        with open("/dev/full", "w") as full:
+            lost = subprocess.run([kv.KVCTL, "-e", servers["n1"].address, "backup", "save", "-"], stdout=full,
+                                  stderr=subprocess.PIPE, text=True, timeout=60, env=self.kvctl_environment())
+        self.assertEqual((lost.returncode, lost.stderr), (2, "kvctl: cannot write the output: is the disk full?\n"))
         piped = self.check(self.kvctl("backup", "save", "-", endpoints=servers["n1"].address), 0, None, "position")
         self.assertEqual(piped.stdout_bytes, self.file.read_bytes())
 

@@ -38,7 +38,9 @@ class Commands(kv.TestCase):
         items = [json.loads(line) for line in self.lines("list", "a/", "--values", "-o", "json")]
         self.assertEqual([(item["key"], item["value"]) for item in items], [("a/1", "one"), ("a/2", "two")])
         self.assertRegex(self.run_kvctl("list", "-o", "table").stdout, r"KEY +TS\n")
-        self.assertIn("at least 1", self.run_kvctl("list", "--limit", "0", status=2).stderr)
+        for none in ("0", "-1", "many"):
+            self.assertEqual(self.run_kvctl("list", "--limit", none, status=2).stderr.splitlines()[0],
+                             f'kvctl: --limit: "{none}" is no whole number, 1 or more')
 
     def test_list_of_more_than_a_page(self):
         lines = "".join(json.dumps({"key": f"k{i:05}", "value": "v"}) + "\n" for i in range(2500))

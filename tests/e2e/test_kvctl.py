@@ -217,6 +217,15 @@ class ExitStatus(kv.TestCase):
             result = self.check(self.kvctl("put", "a", "1", "--timeout", "2s", endpoints=fake.address), 4, "")
             self.assertIn("the disk is full", result.stderr)
 
+    def test_4_changes_that_no_server_knows_any_more(self):
+        refusal = {"type": "ERROR", "code": "COMPACTED", "message": "too long ago", "oldest": 101}
+        with FakeServer({"WATCH": lambda _: refusal}) as fake:
+            result = self.kvctl("watch", "a", "--from", "58", "--timeout", "1s", endpoints=fake.address)
+            self.check(result, 4, "")
+            self.assertEqual(result.stderr.splitlines()[1:], [
+                "all changes up to 58 were shown, those behind it up to 100 are no longer known: list shows what there "
+                "is now, watch --from 100 what comes behind them"])
+
     def test_5_hung_up_after_the_write(self):
         with FakeServer({"PUT": lambda _: HANG_UP}) as fake:
             result = self.check(self.kvctl("put", "a", "1", "--timeout", "1s", endpoints=fake.address), 5, "")

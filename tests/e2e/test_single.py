@@ -107,6 +107,7 @@ class CannotStart(kv.TestCase):
             (["--cluster", "n1", "--name", "n1"], "cluster"),
             (["--cluster", "n1=nowhere", "--name", "n1"], "cluster"),
             (["--cluster", "n1=127.0.0.1:7501,n1=127.0.0.1:7502", "--name", "n1"], "cluster"),
+            (["--cluster", "n1=127.0.0.1:7501,n2=127.0.0.1:7501", "--name", "n1"], "n1 and n2 have one address"),
             (["--cluster", cluster, "--name", "n4"], "n4"),
             (["--cluster", cluster, "--name", "n1", "--preferred-leader", "n9"], "n9"),
             (["--log-level", "chatty"], "log-level"),
@@ -127,7 +128,8 @@ class CannotStart(kv.TestCase):
     def test_wrong_config_file(self):
         for content, says in (("electon-timeout = \"1s\"\n", "electon-timeout"),
                               ("election-timeout = \"fast\"\n", "election-timeout"),
-                              ("[section]\nx = 1\n", "section")):
+                              ("[section]\nx = 1\n", "section"),
+                              ("quota = \"1MiB\"\nquota = \"2MiB\"\n", "quota needs one value, and to be there once")):
             (self.folder / "bad.toml").write_text(content)
             with self.subTest(content):
                 self.refused("--config", "bad.toml", "--data-dir", "d", status=2, says=says)
