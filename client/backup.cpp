@@ -44,7 +44,7 @@ Lines describe(const BackupSummary& summary) {
           {"keys", std::to_string(summary.totals.keys)},
           {"bytes", with_size(summary.totals.bytes)},
           {"sessions", std::to_string(summary.sessions)},
-          {"digest", digest_text(summary.totals.digest)},
+          {"digest", snapshot::digest_text(summary.totals.digest)},
           {"file size", with_size(summary.size)}};
 }
 
@@ -63,7 +63,7 @@ std::string json_of(const std::string& file, const BackupSummary& summary, const
   line.add("file", file).add("position", summary.header.index).add("term", summary.header.term);
   line.add("cluster", summary.members.cluster).add_json("members", members_json(summary.members));
   line.add("keys", summary.totals.keys).add("bytes", summary.totals.bytes).add("sessions", summary.sessions);
-  line.add("digest", digest_text(summary.totals.digest)).add("file_size", summary.size);
+  line.add("digest", snapshot::digest_text(summary.totals.digest)).add("file_size", summary.size);
   if (!node.empty()) line.add("node", node);
   return line.text() + "\n";
 }

@@ -126,10 +126,4 @@ BackupCheck::Wrong BackupCheck::take_record(const snapshot::Session& session) {
   return std::nullopt;
 }
 
-std::string digest_text(std::uint64_t digest) {
-  std::array<char, 17> text{};
-  std::snprintf(text.data(), text.size(), "%016llx", static_cast<unsigned long long>(digest));
-  return text.data();
-}
-
 }  // namespace kv::client

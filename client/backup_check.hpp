@@ -62,7 +62,4 @@ class BackupCheck {
   std::uint64_t last_deletion_ = 0;
 };
 
-// The content digest as people compare it: 16 hexadecimal digits.
-std::string digest_text(std::uint64_t digest);
-
 }  // namespace kv::client

@@ -375,4 +375,11 @@ std::uint64_t item_digest(std::string_view key, std::string_view value, std::uin
   return hash(value, hash(key, hash_numbers(std::array<std::uint64_t, 3>{key.size(), value.size(), ts}, 0)));
 }
 
+std::string digest_text(std::uint64_t digest) {
+  std::string text(16, '0');
+  for (auto digit = text.rbegin(); digit != text.rend(); ++digit, digest >>= 4)
+    *digit = "0123456789abcdef"[digest & 15];
+  return text;
+}
+
 }  // namespace kv::snapshot

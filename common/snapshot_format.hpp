@@ -183,4 +183,7 @@ class RecordReader {
 // to date with each write, and does not depend on their order.
 std::uint64_t item_digest(std::string_view key, std::string_view value, std::uint64_t ts);
 
+// A digest as people compare it: 16 hexadecimal digits.
+std::string digest_text(std::uint64_t digest);
+
 }  // namespace kv::snapshot

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "common/table.hpp"
+#include "common/snapshot_format.hpp"
 #include "common/text.hpp"
 
 namespace kv::inspect {
@@ -19,12 +20,6 @@ std::string number(std::uint64_t value) {
 std::string range(std::uint64_t first, std::uint64_t last, bool is_empty) {
   if (is_empty) return "-";
   return first == last ? number(first) : number(first) + "-" + number(last);
-}
-
-std::string hexadecimal(std::uint64_t value) {
-  char text[17];
-  std::snprintf(text, sizeof text, "%016llx", static_cast<unsigned long long>(value));
-  return text;
 }
 
 std::string quoted(const std::string& key) {
@@ -117,8 +112,8 @@ void print_snapshots(const Findings& findings, std::ostream& out) {
       table.add({snapshot.name, format_size(snapshot.bytes), index, term, "?", "?", "?", "?", "DAMAGED"});
     } else {
       table.add({snapshot.name, format_size(snapshot.bytes), index, term, number(snapshot.keys),
-                 format_size(snapshot.data_bytes), number(snapshot.sessions), hexadecimal(snapshot.digest),
-                 "whole"});
+                 format_size(snapshot.data_bytes), number(snapshot.sessions),
+                 snapshot::digest_text(snapshot.digest), "whole"});
     }
   }
   out << table.text(false) << "\n";
@@ -282,7 +277,7 @@ std::string json_of(const Snapshot& snapshot) {
   return json.add("keys", snapshot.keys)
       .add("bytes", snapshot.data_bytes)
       .add("sessions", snapshot.sessions)
-      .add("digest", hexadecimal(snapshot.digest))
+      .add("digest", snapshot::digest_text(snapshot.digest))
       .text();
 }
 

@@ -7,6 +7,7 @@
 #include <stdexcept>
 #include <utility>
 
+#include "common/snapshot_format.hpp"
 #include "server/raft/invariant.hpp"
 
 namespace kv {
@@ -34,34 +35,15 @@ raft::Config raft_config(const ReplicaConfig& config) {
   return raft;
 }
 
-std::string_view name_of(raft::Role role) {
-  switch (role) {
-    case raft::Role::leader:
-      return "leader";
-    case raft::Role::follower:
-      return "follower";
-    case raft::Role::candidate:
-    case raft::Role::pre_candidate:
-      return "candidate";
-  }
-  return "";
-}
-
 // A state without members comes from a backup, and no cluster has begun with it.
 bool has_begun(const ReplicaRestored& restored) {
   return restored.stored.index == raft::Index{} || restored.store->members() || restored.lacks_state;
 }
 
-std::string hexadecimal(std::uint64_t number) {
-  std::string text(16, '0');
-  for (auto digit = text.rbegin(); digit != text.rend(); ++digit, number >>= 4)
-    *digit = "0123456789abcdef"[number & 15];
-  return text;
-}
-
 std::string seed_of(const ReplicaRestored& restored) {
   if (has_begun(restored)) return {};
-  return std::to_string(restored.stored.index.value) + "-" + hexadecimal(restored.store->content_digest());
+  return std::to_string(restored.stored.index.value) + "-" +
+         snapshot::digest_text(restored.store->content_digest());
 }
 
 command::Command decode_entry(const raft::Entry& entry) {
@@ -131,6 +113,7 @@ Replica::Replica(ReplicaConfig config, ReplicaRestored restored)
 
 void Replica::tick() {
   ++now_;
+  forget_gone();
   // Without it the core does not stand while its log is empty: an empty server must not elect itself past members
   // that it has not seen, one of which may hold the log that it lost.
   raft_.set_first_command(roster_.can_form() ? raft::Payload(command::encode(roster_.form())) : nullptr);
@@ -196,18 +179,25 @@ void Replica::client_gone(ClientId client) {
     clients_.erase(found);
   }
   watches_.client_gone(client);
-  std::erase_if(waiting_backups_, [&](const WaitingBackup& waiting) { return waiting.client == client; });
-  std::erase_if(waiting_inits_, [&](const WaitingInit& waiting) { return waiting.client == client; });
+  gone_.insert(client);
+}
+
+// All that have left in a turn together: what waits is looked through once.
+void Replica::forget_gone() {
+  if (gone_.empty()) return;
+  const auto is_gone = [gone = std::exchange(gone_, {})](ClientId client) { return gone.contains(client); };
+  std::erase_if(waiting_backups_, [&](const WaitingBackup& waiting) { return is_gone(waiting.client); });
+  std::erase_if(waiting_inits_, [&](const WaitingInit& waiting) { return is_gone(waiting.client); });
   for (auto* reads : {&unplaced_, &asked_raft_, &asked_leader_}) {
     std::erase_if(*reads, [&](const auto& item) {
       const auto* read = std::get_if<ParkedRead>(&item.second.read);
-      return read && read->client == client;
+      return read && is_gone(read->client);
     });
   }
-  // What it has asked to write and nobody has been sent yet is not sent any more.
+  // What they have asked to write and nobody has been sent yet is not sent any more.
   std::erase_if(queued_, [&](const QueuedWrite& queued) {
     const auto* origin = std::get_if<ForClient>(&queued.origin);
-    return origin && origin->client == client;
+    return origin && is_gone(origin->client);
   });
 }
 
@@ -304,6 +294,7 @@ void Replica::abandon() {
 // ---- Effects
 
 Effects Replica::take_effects() {
+  forget_gone();
   for (bool more = true; more;) {
     route_writes();
     place_reads();
@@ -359,7 +350,7 @@ void Replica::on_changed(const raft::Output::Changed& changed) {
                                                     : "lost the leader " + known_leader_.name) +
                term);
   } else {
-    notice(Notice::Level::debug, std::string(name_of(changed.role)) + term);
+    notice(Notice::Level::debug, "no leader yet" + term);
   }
   known_leader_ = changed.leader;
   members_proposed_ = false;
@@ -472,35 +463,6 @@ void Replica::expire() {
 std::size_t Replica::open_requests() const {
   return queued_.size() + proposed_.size() + forwarded_.size() + waiting_reads() + waiting_inits_.size() +
          waiting_backups_.size();
-}
-
-// ---- What can be seen of it
-
-message::StatusOk Replica::status() const {
-  message::StatusOk status;
-  status.node = config_.self.node;
-  status.cluster = roster_.cluster();
-  status.role = name_of(raft_.role());
-  status.term = raft_.term().value;
-  status.leader = raft_.leader().name;
-  status.committed = raft_.commit().value;
-  status.applied = applied_.value;
-  status.log_first = raft_.log().first_index().value;
-  status.log_last = raft_.log().last_index().value;
-  status.snapshot = snapshot_.index.value;
-  status.keys = store_->keys();
-  status.bytes = store_->bytes();
-  status.quota = config_.quota;
-  status.full = !may_add() || (config_.quota != 0 && store_->bytes() >= config_.quota);
-  status.digest = hexadecimal(store_->content_digest());
-  status.waiting = waiting_reads();
-  status.watching = watches_.size();
-  status.delay_ms = config_.delay_ticks * tick_ms;
-  for (const std::string& name : roster_.names()) {
-    const raft::Progress* progress = raft_.progress_of(raft::NodeId(name));
-    if (progress) status.peers.push_back({name, progress->match.value, progress->ticks_since_contact * tick_ms});
-  }
-  return status;
 }
 
 }  // namespace kv

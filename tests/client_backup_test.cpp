@@ -73,7 +73,7 @@ TEST_CASE("backup save: the file is what the server sent, and what it is is told
   CHECK_THAT(stage.out.str(), StartsWith("saved " + stage.folder.file("b") + ", from n"));
   CHECK_THAT(stage.out.str(), Contains("\n  position   58\n  term       3\n  cluster    " + cluster_a + "\n"));
   CHECK_THAT(stage.out.str(), Contains("\n  members    n1 host1:7401, n2 host2:7401\n  keys       3\n"));
-  CHECK_THAT(stage.out.str(), Contains("\n  digest     " + digest_text(totals_of({}).digest) + "\n"));
+  CHECK_THAT(stage.out.str(), Contains("\n  digest     " + snapshot::digest_text(totals_of({}).digest) + "\n"));
   CHECK(stage.err.str().empty());
 }
 
