@@ -75,6 +75,7 @@ TEST_CASE("Writes that wait for a leader are bounded in bytes", "[replica]") {
   cluster.ask(client, put("colour", std::string(900, 'x')));
   CHECK(cluster.at_once(client, put("colour", std::string(900, 'x'))) == "ERROR OVERLOADED");
   cluster.gone(client);
+  cluster.run();
   const auto id = cluster.ask(cluster.client("n2"), put("colour", std::string(900, 'x')));
   cluster.run();
   CHECK(cluster.said(id) == "nothing yet");
@@ -185,6 +186,7 @@ TEST_CASE("What a client that is gone had asked is forgotten: a write that was n
   cluster.ask(client, linearizable("colour"));
   cluster.run();
   cluster.gone(client);
+  cluster.run();
   CHECK(waiting(cluster, "n2") == 0);
   CHECK(cluster["n2"].is_quiet());
   cluster.elect("n3");
@@ -228,6 +230,7 @@ TEST_CASE("A client that is gone while its linearizable read is under way is not
   cluster.run();
   CHECK(waiting(cluster, asked) == 1);
   cluster.gone(client);
+  cluster.run();
   CHECK(waiting(cluster, asked) == 0);
   cluster.release_all("n1");
   cluster.tick(heartbeat_ticks);
