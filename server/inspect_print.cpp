@@ -5,8 +5,8 @@
 #include <iomanip>
 #include <string>
 
-#include "common/table.hpp"
 #include "common/snapshot_format.hpp"
+#include "common/table.hpp"
 #include "common/text.hpp"
 
 namespace kv::inspect {
