@@ -209,11 +209,14 @@ std::string_view BenchConnection::fault_of(const message::Answer& answer, const 
   return {};
 }
 
-// Of a rate that was more than the servers, or the requests under way, let through.
+// Of a rate that was more than the servers, or the requests under way, let through. What was due while it warmed up
+// does not count.
 void BenchConnection::count_unsent() {
+  if (interval_.count() == 0 || plan_.command.count > 0) return;
   const Clock::time_point ended = plan_.tally.ended();
-  if (interval_.count() == 0 || plan_.command.count > 0 || next_due_ >= ended) return;
-  const auto count = static_cast<std::uint64_t>((ended - next_due_ - Clock::duration(1)) / interval_ + 1);
+  const Clock::time_point first = std::max(next_due_, plan_.tally.began());
+  if (first >= ended) return;
+  const auto count = static_cast<std::uint64_t>((ended - first - Clock::duration(1)) / interval_ + 1);
   plan_.tally.other("due but not sent", ended - Clock::duration(1), count);
 }
 

@@ -135,7 +135,11 @@ void Raft::receive_from(const NodeId& from, const VoteRequest& request) {
   if (request.term > term()) {
     // Only a vote that is given puts off this server's own candidacy (Raft figure 2, Followers): one that keeps
     // asking with a log that is not good enough must not keep those from standing whose is.
-    leads() ? become_follower(request.term, NodeId{}) : follow(request.term, NodeId{});
+    if (leads()) {
+      become_follower(request.term, NodeId{});
+    } else {
+      follow(request.term, NodeId{});
+    }
   }
   const bool granted = would_vote_for(request);
   if (granted) {

@@ -71,6 +71,14 @@ class Bench(kv.TestCase):
         # It takes as long as the rate says: 300 of 1,000 a second.
         self.assertGreater(report["seconds"], 0.25)
 
+    def test_a_rate_that_is_out_of_reach(self):
+        report = self.bench("put", "-c", "1", "--rate", "1000000", "--warm-up", "500ms", "-d", "500ms", "-k", "100", status=4)
+        unsent = report["others"].pop("due but not sent")
+        self.assertEqual(report["others"], {})
+        # What was due while it warmed up is not among them.
+        self.assertLessEqual(unsent, 1_000_000 * (report["seconds"] + 0.001))  # which is told to the ms
+        self.assertGreater(unsent, 0.5 * 1_000_000 * report["seconds"])
+
     def test_targets(self):
         for target, count in (("leader", 1), ("followers", 2), ("all", 3)):
             with self.subTest(target):
