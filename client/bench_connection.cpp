@@ -21,6 +21,7 @@ using std::chrono::milliseconds;
 
 constexpr milliseconds patience_with_one{1000};
 constexpr milliseconds pause_before_another{100};
+constexpr milliseconds lateness{20};  // of a loop that has much to do
 
 }  // namespace
 
@@ -210,10 +211,10 @@ std::string_view BenchConnection::fault_of(const message::Answer& answer, const 
 }
 
 // Of a rate that was more than the servers, or the requests under way, let through. What was due while it warmed up
-// does not count.
+// does not count, nor what is only a turn of the loop late.
 void BenchConnection::count_unsent() {
   if (interval_.count() == 0 || plan_.command.count > 0) return;
-  const Clock::time_point ended = plan_.tally.ended();
+  const Clock::time_point ended = plan_.tally.ended() - lateness;
   const Clock::time_point first = std::max(next_due_, plan_.tally.began());
   if (first >= ended) return;
   const auto count = static_cast<std::uint64_t>((ended - first - Clock::duration(1)) / interval_ + 1);

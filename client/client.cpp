@@ -361,8 +361,9 @@ asio::awaitable<void> Client::ask_status(std::shared_ptr<Call> call, ServerPtr s
   const ServerPtr reached = co_await pool_.reach(call, server);
   row.node = server->node;
   if (!reached) {
-    const bool closed = server->link->state() == Link::State::closed;
-    row.result = closed && !server->last_failure.empty() ? server->last_failure : server->link->trouble();
+    // One that has said no a moment ago, and has been asked again, hangs no more than one that is gone.
+    const bool known = server->last_refusal || server->link->state() == Link::State::closed;
+    row.result = known && !server->last_failure.empty() ? server->last_failure : server->link->trouble();
     co_return;
   }
   message::Request request;

@@ -71,8 +71,8 @@ std::string why_full(const message::StatusOk& status) {
     return " has reached its quota (" + format_size(status.bytes) + " of " + format_size(status.quota) +
            "): writes that add get NO_SPACE; delete keys, or raise --quota";
   }
-  return " has no room, on its disk or on those of a majority: writes that add get NO_SPACE; make room there, or "
-         "delete keys";
+  return " has no room, on its disk or on those of a majority: writes that add get NO_SPACE; make room there "
+         "(deleting keys helps if a snapshot of the rest fits beside the log)";
 }
 
 // What two servers have applied up to one position is the same, or the first promise of all is broken.
@@ -119,7 +119,8 @@ std::vector<std::string> troubles_of(const std::vector<NodeStatus>& rows) {
     if (const std::string why = why_behind(*status, committed, leader); !why.empty()) troubles.push_back(why);
     if (status->role != "leader" && status->leader.empty()) {
       troubles.push_back(node +
-                         " knows no leader: an election is under way, or it reaches no majority of the members");
+                         " knows no leader: an election is under way, it reaches no majority of the members, or "
+                         "its disk takes no write");
     }
     if (status->full) troubles.push_back(node + why_full(*status));
   }

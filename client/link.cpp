@@ -19,6 +19,7 @@ constexpr auto as_values = asio::experimental::as_tuple(asio::use_awaitable);
 // What a server may send: more than its default, since its --max-frame is not known here.
 constexpr std::size_t max_answer_frame = peer_max_frame;
 constexpr std::chrono::milliseconds hello_timeout{1000};
+constexpr std::chrono::milliseconds answer_grace{300};
 
 std::string text_of_error(const std::error_code& error) {
   if (error == asio::error::eof || error == asio::error::connection_reset || error == asio::error::broken_pipe) {
@@ -67,6 +68,7 @@ void Link::close_at(Clock::time_point deadline) {
   timer_.async_wait([weak = weak_from_this()](std::error_code error) {
     const std::shared_ptr<Link> self = weak.lock();
     if (error || !self || self->state_ != State::opening) return;
+    self->ran_out_of_time_ = true;
     self->close(self->trouble());
   });
 }
@@ -128,7 +130,8 @@ void Link::ask_hello(std::string cluster) {
 
 asio::awaitable<void> Link::introduce(std::string cluster, Clock::time_point deadline) {
   const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(deadline - Clock::now());
-  const message::Request request = make_init(std::move(cluster), left);
+  // Before it is given up, so that a server that must refuse is heard.
+  const message::Request request = make_init(std::move(cluster), left - std::min(left / 4, answer_grace));
   connection_->send(request);
   connection_->flush();
 

@@ -49,6 +49,8 @@ class Link : public std::enable_shared_from_this<Link> {
   std::string trouble() const;
   // Once closed: the ERROR, where the server answered INIT with one.
   const std::optional<message::Error>& refusal() const { return refusal_; }
+  // Once closed: INIT was not answered before the deadline.
+  bool ran_out_of_time() const { return ran_out_of_time_; }
 
   // Sends the request under an id of the link's own and returns that. All its answers, or the loss of the
   // connection, go to `call`. Only when ready.
@@ -81,6 +83,7 @@ class Link : public std::enable_shared_from_this<Link> {
   std::uint64_t hellos_ = 0;
   std::optional<std::uint64_t> hello_asked_;  // the id of the INIT that asks for another one
   std::string why_closed_;
+  bool ran_out_of_time_ = false;
   std::optional<message::Error> refusal_;
   std::uint64_t last_id_ = 0;
   std::map<std::uint64_t, std::shared_ptr<Call>> pending_;

@@ -159,9 +159,11 @@ void ServerPool::open(const ServerPtr& server, const std::shared_ptr<Call>& call
 }
 
 void ServerPool::note_failure(const ServerPtr& server) {
+  avoid(server);
+  // Asked again with hardly any time left: what it said before says more.
+  if (server->last_refusal && server->link->ran_out_of_time()) return;
   server->last_failure = server->link->trouble();
   server->last_refusal = server->link->refusal();
-  avoid(server);
 }
 
 void ServerPool::avoid(const ServerPtr& server) {
@@ -340,7 +342,7 @@ asio::awaitable<ServerPool::ServerPtr> ServerPool::reach_one_of(std::shared_ptr<
 Failure ServerPool::no_server() const {
   Failure failure;
   for (const ServerPtr& server : servers_) {
-    const bool hangs = server->link && server->link->state() == Link::State::opening;
+    const bool hangs = !server->last_refusal && server->link && server->link->state() == Link::State::opening;
     std::string why = hangs ? server->link->trouble() : server->last_failure;
     if (why.empty()) why = "not tried in time";
     failure.attempts.push_back(server->address.text() + ": " + why);

@@ -30,7 +30,7 @@ std::string how_to_go_on(std::uint64_t shown, const Failure& failure) {
     return all + ": watch --from " + std::to_string(shown) + " goes on from there\n";
   const std::string known_from = std::to_string(*oldest - 1);
   return all + ", those behind it up to " + known_from +
-         " are no longer known: list shows what there is now, watch --from " + known_from +
+         " are known to no server that answers: list shows what there is now, watch --from " + known_from +
          " what comes behind them\n";
 }
 

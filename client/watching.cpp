@@ -54,8 +54,11 @@ asio::awaitable<bool> Watching::begin() {
   if (!give_up_at_) give_up_at_ = Clock::now() + patience_;
   call_->set_deadline(*give_up_at_);
   while (!call_->interrupted()) {
-    const ServerPtr server = co_await pool.reach(call_);
-    if (server && compacted_.contains(server->address.text())) co_return false;  // and all others were passed over
+    ServerPtr server = co_await pool.reach(call_);
+    if (server && compacted_.contains(server->address.text())) {
+      if (compacted_.size() >= pool.servers().size()) co_return false;
+      server = co_await reach_another();
+    }
     if (server && attempts_++ < pool.servers().size()) {
       ask(server);
       co_return true;
@@ -66,6 +69,17 @@ asio::awaitable<bool> Watching::begin() {
     while (!call_->interrupted() && Clock::now() < until) co_await call_->wait(until);
   }
   co_return false;
+}
+
+// The others that are up know too little; one that is down may know more.
+asio::awaitable<ServerPool::ServerPtr> Watching::reach_another() {
+  const std::vector<ServerPtr> servers = client_.servers().servers();
+  for (const ServerPtr& one : servers) {
+    if (compacted_.contains(one->address.text())) continue;
+    const ServerPtr server = co_await client_.servers().reach(call_, one);
+    if (server) co_return server;
+  }
+  co_return nullptr;
 }
 
 void Watching::ask(const ServerPtr& server) {
@@ -111,6 +125,8 @@ void Watching::take_error(message::Error error) {
   switch (code) {
     case message::Code::compacted:
       compacted_.insert(server_->address.text());
+      // What any of them knows counts.
+      if (error_ && error_->oldest) error.oldest = std::min(error.oldest.value_or(UINT64_MAX), *error_->oldest);
       [[fallthrough]];
     case message::Code::overloaded:  // it may still be known there, from where this has come to
     case message::Code::shutting_down:

@@ -56,6 +56,7 @@ class Watching {
   using ServerPtr = ServerPool::ServerPtr;
 
   asio::awaitable<bool> begin();
+  asio::awaitable<ServerPool::ServerPtr> reach_another();
   void ask(const ServerPtr& server);
   void take(message::Answer answer);
   void take_event(message::Event event);

@@ -81,7 +81,7 @@ bool DirectWriter::start(int file, std::uint64_t offset, std::span<const std::st
   iocb request{};
   request.aio_fildes = static_cast<std::uint32_t>(file);
   request.aio_lio_opcode = IOCB_CMD_PWRITE;
-  // What would make the loop wait (pages in the way, a lock, a full queue) is refused.
+  // What would make the loop wait (pages in the way, a lock, a full queue) is refused; a frozen file system is not.
   request.aio_rw_flags = RWF_DSYNC | RWF_NOWAIT;
   request.aio_buf = reinterpret_cast<std::uintptr_t>(memory_.get());
   request.aio_nbytes = bytes;

@@ -237,7 +237,7 @@ void Engine::note_room(bool has_room) {
       spdlog::info("the disk has room again: all writes are taken");
     } else {
       spdlog::warn(
-          "the disk is full: writes that add get NO_SPACE; delete keys, or make room in the data directory");
+          "the disk is full: writes that add get NO_SPACE; make room in the data directory, or delete keys");
     }
   }
   has_room_ = has_room;

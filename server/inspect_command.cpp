@@ -59,7 +59,7 @@ int inspect_folder(const std::string& path, Options options, bool as_json) {
   } else {
     print_text(findings, holder, options, std::cout);
   }
-  std::cout.flush();
+  if (!std::cout.flush()) throw std::runtime_error("cannot write the report: is the disk full?");
   return findings.problems.empty() ? 0 : damaged;
 }
 

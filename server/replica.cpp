@@ -113,7 +113,6 @@ Replica::Replica(ReplicaConfig config, ReplicaRestored restored)
 
 void Replica::tick() {
   ++now_;
-  forget_gone();
   // Without it the core does not stand while its log is empty: an empty server must not elect itself past members
   // that it has not seen, one of which may hold the log that it lost.
   raft_.set_first_command(roster_.can_form() ? raft::Payload(command::encode(roster_.form())) : nullptr);
@@ -170,6 +169,7 @@ void Replica::request(ClientId client, message::Request&& request) {
   }
 }
 
+// All of it at once: what comes in later in this turn must find nothing that waits for the client.
 void Replica::client_gone(ClientId client) {
   const auto found = clients_.find(client);
   if (found != clients_.end()) {
@@ -179,25 +179,18 @@ void Replica::client_gone(ClientId client) {
     clients_.erase(found);
   }
   watches_.client_gone(client);
-  gone_.insert(client);
-}
-
-// All that have left in a turn together: what waits is looked through once.
-void Replica::forget_gone() {
-  if (gone_.empty()) return;
-  const auto is_gone = [gone = std::exchange(gone_, {})](ClientId client) { return gone.contains(client); };
-  std::erase_if(waiting_backups_, [&](const WaitingBackup& waiting) { return is_gone(waiting.client); });
-  std::erase_if(waiting_inits_, [&](const WaitingInit& waiting) { return is_gone(waiting.client); });
+  std::erase_if(waiting_backups_, [&](const WaitingBackup& waiting) { return waiting.client == client; });
+  std::erase_if(waiting_inits_, [&](const WaitingInit& waiting) { return waiting.client == client; });
   for (auto* reads : {&unplaced_, &asked_raft_, &asked_leader_}) {
     std::erase_if(*reads, [&](const auto& item) {
       const auto* read = std::get_if<ParkedRead>(&item.second.read);
-      return read && is_gone(read->client);
+      return read && read->client == client;
     });
   }
-  // What they have asked to write and nobody has been sent yet is not sent any more.
+  // What it has asked to write and nobody has been sent yet is not sent any more.
   std::erase_if(queued_, [&](const QueuedWrite& queued) {
     const auto* origin = std::get_if<ForClient>(&queued.origin);
-    return origin && is_gone(origin->client);
+    return origin && origin->client == client;
   });
 }
 
@@ -294,7 +287,6 @@ void Replica::abandon() {
 // ---- Effects
 
 Effects Replica::take_effects() {
-  forget_gone();
   for (bool more = true; more;) {
     route_writes();
     place_reads();

@@ -24,7 +24,6 @@
 #include <string>
 #include <type_traits>
 #include <unordered_map>
-#include <unordered_set>
 #include <utility>
 #include <variant>
 #include <vector>
@@ -292,7 +291,6 @@ class Replica {
   void apply_due();
   void apply(const raft::Entry& entry);
   void note_members(const command::Members& members);
-  void forget_gone();
   void expire();
   std::uint64_t deadline_of(const std::optional<std::uint64_t>& timeout_ms) const;
   std::size_t open_requests() const;
@@ -460,7 +458,6 @@ class Replica {
 
   std::vector<WaitingInit> waiting_inits_;
   std::unordered_map<ClientId, Client> clients_;
-  std::unordered_set<ClientId> gone_;  // in this turn
   Watches watches_;
 
   raft::NodeId known_leader_;  // now; empty: nobody

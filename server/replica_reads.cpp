@@ -245,7 +245,8 @@ void Replica::fail_read(const ParkedRead& read, std::uint64_t position) {
   error.applied = applied_.value;
   error.ts = position;
   error.leader = leader;
-  const std::string of_leader = leader.empty() ? "no leader is known" : "the leader is " + leader;
+  const std::string of_leader =
+      leader.empty() ? "no leader is known: " + why_no_leader() : "the leader is " + leader;
   if (position != 0) {
     error.code = message::Code::timeout;
     error.message = config_.self.node + " has applied " + std::to_string(applied_.value) + ", you asked for " +

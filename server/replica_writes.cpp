@@ -183,7 +183,9 @@ void Replica::propose_queued() {
       fail_write(queued.origin, message::Code::no_space,
                  (disk_has_room_ ? std::string("the disks of a majority of the servers are full")
                                  : "the disk of the leader, " + config_.self.node + ", is full") +
-                     ": delete keys or make room; reads and deletes still work");
+                     ": make room there; deleting keys helps if a snapshot of the rest fits beside the log; reads "
+                     "and deletes "
+                     "still work");
       continue;
     }
     if (growth > 0 && store_->bytes() + growth_ + growth > config_.quota) {

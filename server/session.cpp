@@ -326,7 +326,6 @@ void Sessions::end(const std::shared_ptr<Session>& session) {
   if (session->connection->is_open())
     lingering_.push_back({session->connection, steady_clock::now() + limits_.linger});
   engine_.replica().client_gone(session->id);
-  engine_.poke();
   sessions_.erase(session->id);
 }
 

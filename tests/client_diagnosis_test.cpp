@@ -68,7 +68,9 @@ TEST_CASE("diagnosis: no leader, and no one to ask") {
   const Lines lines = troubles({alone, other});
   REQUIRE(lines.size() == 3);
   CHECK(lines[0] == "n2 is 16 behind: and no leader could be asked why");
-  CHECK(lines[1] == "n2 knows no leader: an election is under way, or it reaches no majority of the members");
+  CHECK(lines[1] ==
+        "n2 knows no leader: an election is under way, it reaches no majority of the members, or its disk takes no "
+        "write");
 }
 
 TEST_CASE("diagnosis: one that is full, and one that cannot be reached") {
@@ -80,7 +82,8 @@ TEST_CASE("diagnosis: one that is full, and one that cannot be reached") {
                                   "keys, or raise --quota"});
   full.quota = 2 << 20;
   CHECK(troubles({full}) == Lines{"n1 has no room, on its disk or on those of a majority: writes that add get "
-                                  "NO_SPACE; make room there, or delete keys"});
+                                  "NO_SPACE; make room there (deleting keys helps if a snapshot of the rest fits "
+                                  "beside the log)"});
   CHECK(troubles_of({{"", "host:1", std::string("connection refused")}}) == Lines{"host:1: connection refused"});
 }
 

@@ -65,6 +65,14 @@ FakeServer::Handler watching(std::vector<message::Event> events,
 FakeServer::Handler refusing(message::Code code) {
   return [=](const FakeServer::Peer& peer, const message::Request& asked) { peer.refuse(asked, code); };
 }
+// COMPACTED, and from where on it knows all.
+FakeServer::Handler knowing_from(std::uint64_t oldest) {
+  return [=](const FakeServer::Peer& peer, const message::Request& asked) {
+    message::Error error = message::make_error(message::Code::compacted, "too long ago");
+    error.oldest = oldest;
+    peer.answer(asked, error);
+  };
+}
 void hang_up(const FakeServer::Peer& peer) {
   peer.connection->close_after_flush();
 }
@@ -121,6 +129,30 @@ TEST_CASE("watching: COMPACTED where no server knows what comes next") {
   stage.watch(5, stage.one);
   CHECK(stage.next() == "COMPACTED");
   CHECK(stage.two.received<message::Watch>().size() == 1);
+}
+
+TEST_CASE("watching: of servers that know too little the one that knows most counts") {
+  Stage stage;
+  const bool first_knows_most = GENERATE(true, false);
+  stage.one.on_request = knowing_from(first_knows_most ? 58 : 101);
+  stage.two.on_request = knowing_from(first_knows_most ? 101 : 58);
+  stage.watch(5, stage.one);
+  const auto result = run(stage.io, stage.watching->next());
+  REQUIRE(std::get<Failure>(result).error);
+  CHECK(std::get<Failure>(result).error->oldest == 58);
+}
+
+TEST_CASE("watching: while one is down that may know more, it is waited for") {
+  Stage stage;
+  stage.one.on_request = refusing(message::Code::compacted);
+  stage.two.on_request = watching({event(7)});
+  int asked = 0;
+  stage.two.on_init = [&](const FakeServer::Peer& peer, const message::Request& init) {
+    if (++asked == 1) return peer.hang_up();
+    peer.answer(init, stage.two.hello);
+  };
+  stage.watch(5, stage.one);
+  CHECK(stage.next() == "k7");
 }
 
 TEST_CASE("watching: what no retry would mend ends it at once") {

@@ -308,6 +308,7 @@ class Cluster {
 
   MemoryDirectory& directory(const std::string& name) { return nodes_.at(name).disk.directory; }
   // What the last start had to say of damage.
+  const std::vector<std::string>& news(const std::string& name) const { return nodes_.at(name).news; }
   const std::vector<std::string>& warnings(const std::string& name) const { return nodes_.at(name).warnings; }
 
   // ---- Links
@@ -378,6 +379,7 @@ class Cluster {
     std::unique_ptr<Replica> replica;  // null: it does not run
     bool asleep = false;
     std::vector<std::string> warnings;
+    std::vector<std::string> news;
     bool is_restored = false;
   };
   // One connection: the first of the pair has dialled the second, asks there and gets the answers there.
@@ -460,8 +462,10 @@ class Cluster {
     const bool busy =
         effects.write || !effects.send.empty() || !effects.answers.empty() || node.replica->has_more();
     for (SnapshotTask& task : effects.snapshot_tasks) node.disk.tasks.push_back(std::move(task));
-    for (Notice& notice : effects.notices)
-      if (notice.level == Notice::Level::warn) node.warnings.push_back(std::move(notice.text));
+    for (const Notice& notice : effects.notices) {
+      if (notice.level == Notice::Level::warn) node.warnings.push_back(notice.text);
+      if (notice.level == Notice::Level::info) node.news.push_back(notice.text);
+    }
     if (effects.write) {
       REQUIRE(!node.disk.under_way);
       node.disk.under_way = std::move(effects.write);

@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+import subprocess
 import unittest
 
 import kv
@@ -139,6 +140,12 @@ class Inspect(kv.TestCase):
             result = self.check(inspect(*words), 2, "", pattern)
             self.assertEqual(len(result.stderr.splitlines()), 1, result)
         self.assertEqual(list((self.folder / "empty").iterdir()), [])
+        (self.folder / "0000000000000001.wal").write_bytes(b"")
+        with open("/dev/full", "w") as full:
+            lost = subprocess.run([kv.KVD, "inspect", self.folder], stdout=full, stderr=subprocess.PIPE, text=True,
+                                  timeout=60)
+        self.assertEqual((lost.returncode, lost.stderr),
+                         (1, "kvd inspect: cannot write the report: is the disk full?\n"))
         self.check(inspect("--help"), 0)
         self.assertIn("kvd inspect DIR", self.check(kv.run([kv.KVD, "--help"]), 0).stdout)
 

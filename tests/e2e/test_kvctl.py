@@ -201,6 +201,17 @@ class BetweenRuns(kv.TestCase):
             self.check(self.kvctl("get", f"k{number}", endpoints=node.address), 0, "1\n")
 
 
+class NotFormed(kv.TestCase):
+    def test_a_server_that_waits_for_the_others_says_so(self):
+        node = self.cluster(3, start=False)["n1"].start()
+        node.wait_log("clients on")
+        for words in (["status"], ["get", "a"], ["put", "a", "1"]):
+            with self.subTest(words):
+                result = self.kvctl(*words, "--timeout", "1s", endpoints=node.address)
+                self.check(result, 3 if words == ["status"] else 4, "",
+                           "every member named in --cluster must be running once for the first start")
+
+
 class ExitStatus(kv.TestCase):
     """The statuses that a real server does not give on demand."""
 
@@ -223,8 +234,8 @@ class ExitStatus(kv.TestCase):
             result = self.kvctl("watch", "a", "--from", "58", "--timeout", "1s", endpoints=fake.address)
             self.check(result, 4, "")
             self.assertEqual(result.stderr.splitlines()[1:], [
-                "all changes up to 58 were shown, those behind it up to 100 are no longer known: list shows what there "
-                "is now, watch --from 100 what comes behind them"])
+                "all changes up to 58 were shown, those behind it up to 100 are known to no server that answers: list "
+                "shows what there is now, watch --from 100 what comes behind them"])
 
     def test_5_hung_up_after_the_write(self):
         with FakeServer({"PUT": lambda _: HANG_UP}) as fake:

@@ -275,7 +275,7 @@ class FullDisk(kv.TestCase):
             if answer["type"] == "PUT_OK":
                 written[answer["key"]] = f"{number}:{self.VALUE}"
             else:
-                self.assertRegex(self.assert_error(answer, "NO_SPACE")["message"], "full: delete keys or make room")
+                self.assertRegex(self.assert_error(answer, "NO_SPACE")["message"], "full: make room there")
             return condition(answer)
 
         kv.wait_until(what, is_done, 30, 0)
