@@ -57,9 +57,8 @@ Grammar::Grammar(Place place, const GlobalOptions& defaults)
   app_.get_formatter()->label("REQUIRED", "");
   app_.footer(place_ == Place::program
                   ? "help COMMAND tells more about one of them. All flags may stand before or behind the command.\n"
-                    "Exit status: 0 done; 1 no (no such key, a conflict; of status: no leader); 2 wrong usage; 3 "
-                    "no server\n"
-                    "reached; 4 refused, or no answer in time; 5 the outcome of a write is not known"
+                    "Exit status: 0 done; 1 no (no such key, a conflict; of status: no leader); 2 wrong usage;\n"
+                    "3 no server reached; 4 refused, or no answer in time; 5 the outcome of a write is not known"
                   : "help COMMAND tells more about one of them.");
 }
 
