@@ -73,7 +73,7 @@ struct ReplicaLimits {
   std::size_t parked_reads = 100'000;
   std::size_t open_writes = 100'000;
   std::size_t open_write_bytes = 128 << 20;  // of commands, until they are answered
-  std::size_t log_bytes = 512 << 20;         // in memory; where snapshots cannot keep up, writes are refused
+  std::size_t log_bytes = 512 << 20;         // in memory; where snapshots cannot keep up, writes wait for them
   // Of what a snapshot holds, so much of the log stays in memory, for followers that are only a little behind.
   std::uint64_t kept_entries = 10'000;
   std::size_t kept_bytes = 8 << 20;
@@ -262,9 +262,10 @@ class Replica {
     raft::Payload context;
     std::uint64_t since = 0;  // tick
     bool begun = false;
-    bool walked = false;      // all of it
-    std::size_t parts = 0;    // on their way to the disk
-    std::uint64_t bytes = 0;  // walked so far
+    bool walked = false;        // all of it
+    std::size_t parts = 0;      // on their way to the disk
+    std::uint64_t bytes = 0;    // walked so far
+    std::size_t log_bytes = 0;  // behind the one before, when it began
   };
   // A snapshot on its way to a follower.
   struct Sending {
@@ -311,7 +312,8 @@ class Replica {
   bool has_room_for(const raft::Payload& command) const;
   void enqueue(Origin origin, raft::Payload command, std::uint64_t deadline);
   void route_writes();
-  void fetch_queued() const;
+  std::size_t count_proposable() const;
+  void fetch_queued(std::size_t count) const;
   void propose_queued();
   void note_proposed(ProposedWrite write);
   void forward_queued(const raft::NodeId& leader);
@@ -325,6 +327,7 @@ class Replica {
 
   // replica_room.cpp
   bool may_add() const;
+  std::size_t log_may_have() const;
   std::uint64_t growth_of(std::string_view key, std::size_t value_bytes) const;
   std::uint64_t growth_of(const command::Command& command) const;
   void look_at_room();

@@ -19,6 +19,18 @@ bool Replica::may_add() const {
   return disk_has_room_ && (majority_has_room_ || !raft_.leads());
 }
 
+// Bytes, up to which a leader takes writes; what comes beyond waits for a snapshot, which makes the log shorter.
+// What comes while one is written is in the log until the next one is whole. So three fifths of the limit are for
+// what is there when one begins, and two fifths for what comes meanwhile, which may come as the snapshot goes on.
+std::size_t Replica::log_may_have() const {
+  const auto most = static_cast<double>(config_.limits.log_bytes);
+  if (!saving_) return static_cast<std::size_t>(0.6 * most);
+  const double state = static_cast<double>(std::max<std::uint64_t>(store_->bytes(), 1));
+  const double saved = saving_->walked ? 1 : std::min(static_cast<double>(saving_->bytes) / state, 1.0);
+  const double may_have = static_cast<double>(saving_->log_bytes) + saved * 0.4 * most;
+  return static_cast<std::size_t>(std::clamp(may_have, 0.5 * most, most));
+}
+
 std::uint64_t Replica::growth_of(std::string_view key, std::size_t value_bytes) const {
   const std::uint64_t after = key.size() + value_bytes;
   const Item* item = store_->find(key);

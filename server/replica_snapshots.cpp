@@ -76,11 +76,11 @@ std::uint64_t Replica::turn_of(raft::Index position) const {
 
 // A snapshot takes its time, so that nobody's write waits for the disk because of it; but the more of the log there
 // is behind it the faster it goes, to be whole when half of what makes the next one due is there. A full disk waits
-// for it.
+// for it, and so do writes when the log is long.
 bool Replica::next_part_is_due() const {
   if (saving_->walked || saving_->parts == most_parts) return false;
   const double half_way = 2 * way_to_next_snapshot(applied_ - saving_->position.index);
-  if (half_way >= 1 || !disk_has_room_) return true;
+  if (half_way >= 1 || !disk_has_room_ || raft_.log().bytes() > config_.limits.log_bytes / 2) return true;
   const std::uint64_t at_leisure = (now_ - saving_->since + 1) * parts_a_tick * config_.snapshot_piece_bytes;
   const auto in_haste = static_cast<std::uint64_t>(static_cast<double>(store_->bytes()) * half_way);
   return saving_->bytes < at_leisure + in_haste;
@@ -91,6 +91,7 @@ void Replica::keep_saving() {
   if (!saving_) {
     if (!snapshot_is_due()) return;
     saving_ = Saving{{applied_, applied_term_}, raft::Payload(command::encode(*store_->members())), now_};
+    saving_->log_bytes = log_bytes_since_snapshot_;
     snapshot_wanted_ = snapshot_is_bad_ = false;
     count_log_anew();
     store_->begin_walk();
@@ -118,8 +119,9 @@ void Replica::on_done(snapshot_result::Saved& saved) {
   if (!saved.whole) return;
   const Saving done = *std::exchange(saving_, std::nullopt);
   snapshot_ = saved.position;
-  // However often they are due, there is some time without one.
-  next_snapshot_tick_ = now_ + (now_ - done.since) / 4;
+  // However often they are due, there is some time without one; unless writes may have to wait for the next.
+  const bool is_pressing = log_bytes_since_snapshot_ > config_.limits.log_bytes / 4;
+  next_snapshot_tick_ = now_ + (is_pressing ? 0 : (now_ - done.since) / 4);
   notice(Notice::Level::info, "snapshot of " + spelled(snapshot_) + ": " + std::to_string(saved.bytes) +
                                   " bytes in " + std::to_string((now_ - done.since) * tick_ms) + " ms");
   raft_.snapshot_saved({snapshot_, done.context, false}, saved.older, forgettable());

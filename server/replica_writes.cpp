@@ -95,9 +95,7 @@ command::Command decoded(const raft::Payload& payload) {
 
 bool Replica::has_room_for(const raft::Payload& command) const {
   const std::size_t open = queued_.size() + proposed_.size() + forwarded_.size();
-  return open < config_.limits.open_writes &&
-         open_write_bytes_ + command.size() <= config_.limits.open_write_bytes &&
-         raft_.log().bytes() <= config_.limits.log_bytes;
+  return open < config_.limits.open_writes && open_write_bytes_ + command.size() <= config_.limits.open_write_bytes;
 }
 
 void Replica::enqueue(Origin origin, raft::Payload command, std::uint64_t deadline) {
@@ -161,12 +159,23 @@ void Replica::route_writes() {
   if (const auto leader = reachable_leader()) forward_queued(*leader);
 }
 
+// As many of those that have waited longest as the log may take now.
+std::size_t Replica::count_proposable() const {
+  const std::size_t most = log_may_have();
+  std::size_t bytes = raft_.log().bytes();
+  const auto goes_beyond = [&](const QueuedWrite& queued) {
+    bytes += raft::bytes_of(queued.command);
+    return bytes > most;
+  };
+  return static_cast<std::size_t>(std::find_if(queued_.begin(), queued_.end(), goes_beyond) - queued_.begin());
+}
+
 // What growth_of() looks for, of writes of one key.
-void Replica::fetch_queued() const {
+void Replica::fetch_queued(std::size_t count) const {
   if (config_.quota == 0) return;
   absl::InlinedVector<std::string_view, 64> keys;
-  for (const QueuedWrite& queued : queued_) {
-    if (const std::string_view key = command::key_of(*queued.command); !key.empty()) keys.push_back(key);
+  for (std::size_t i = 0; i < count; ++i) {
+    if (const std::string_view key = command::key_of(*queued_[i].command); !key.empty()) keys.push_back(key);
   }
   store_->fetch_to_find(keys);
 }
@@ -175,8 +184,10 @@ void Replica::propose_queued() {
   std::vector<raft::Payload> commands;
   std::vector<QueuedWrite> taken;
   std::vector<OpenBytes> growths;
-  fetch_queued();
-  for (QueuedWrite& queued : queued_) {
+  const std::size_t count = count_proposable();
+  fetch_queued(count);
+  for (std::size_t i = 0; i < count; ++i) {
+    QueuedWrite& queued = queued_[i];
     const command::Command command = decoded(queued.command);
     const std::uint64_t growth = config_.quota == 0 ? 0 : growth_of(command);
     if (adds(command) && !may_add()) {
@@ -198,7 +209,7 @@ void Replica::propose_queued() {
     commands.push_back(queued.command);
     taken.push_back(std::move(queued));
   }
-  queued_.clear();
+  queued_.erase(queued_.begin(), queued_.begin() + static_cast<std::ptrdiff_t>(count));
   if (commands.empty()) return;
   const std::optional<raft::Index> first = raft_.propose(std::move(commands));
   invariant(first.has_value(), "a leader that is not handing over takes proposals");
@@ -372,8 +383,15 @@ void Replica::expire_writes() {
     if (stays(queued.deadline)) return false;
     // A peer's own client has been answered by its own clock; a NO_LEADER would say that this server leads no more.
     if (std::holds_alternative<ForPeer>(queued.origin)) return true;
-    fail_write(queued.origin, message::Code::no_leader,
-               config_.self.node + " found no leader in time: " + why_no_leader());
+    if (raft_.leads() && !raft_.transferring()) {
+      fail_write(
+          queued.origin, message::Code::overloaded,
+          "the log of the leader, " + config_.self.node +
+              ", was full for all this time, until a snapshot is whole: try again, and write less at a time");
+    } else {
+      fail_write(queued.origin, message::Code::no_leader,
+                 config_.self.node + " found no leader in time: " + why_no_leader());
+    }
     return true;
   });
   const std::string unknown = "the write was not confirmed in time and may still be done: read the key to see";

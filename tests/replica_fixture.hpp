@@ -277,6 +277,15 @@ class Cluster {
 
   void stall_disk(const std::string& name) { nodes_.at(name).disk.stalled = true; }
   void release_disk(const std::string& name) { nodes_.at(name).disk.stalled = false; }
+  // What is to be done with snapshots waits; the log is written.
+  void stall_snapshots(const std::string& name) { nodes_.at(name).disk.snapshots_stalled = true; }
+  void release_snapshots(const std::string& name) { nodes_.at(name).disk.snapshots_stalled = false; }
+  // One task of them, though they are stalled.
+  void do_snapshot_task(const std::string& name) {
+    release_snapshots(name);
+    finish_snapshot_task(nodes_.at(name));
+    stall_snapshots(name);
+  }
   // As SIGSTOP does: no time passes for it, nothing reaches it or leaves it.
   void sleep(const std::string& name) { nodes_.at(name).asleep = true; }
   void wake(const std::string& name) { nodes_.at(name).asleep = false; }
@@ -338,7 +347,7 @@ class Cluster {
     cut_.clear();
     held_.clear();
     for (auto& [name, node] : nodes_) {
-      node.asleep = node.disk.stalled = false;
+      node.asleep = node.disk.stalled = node.disk.snapshots_stalled = false;
       if (!node.replica) start(name);
     }
   }
@@ -364,6 +373,7 @@ class Cluster {
     std::optional<raft::Write> under_way;
     std::deque<SnapshotTask> tasks;
     bool stalled = false;
+    bool snapshots_stalled = false;
 
     void crash(MemoryDirectory::Kept kept) {
       log.reset();
@@ -539,6 +549,7 @@ class Cluster {
 
   static bool finish_snapshot_task(Node& node) {
     if (!is_awake(node) || node.disk.tasks.empty() || node.disk.stalled) return false;
+    if (node.disk.snapshots_stalled) return false;
     SnapshotTask task = std::move(node.disk.tasks.front());
     node.disk.tasks.pop_front();
     std::optional<SnapshotResult> result = node.disk.snapshots->perform(std::move(task));

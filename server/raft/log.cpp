@@ -14,7 +14,11 @@ constexpr std::size_t entry_overhead_bytes = 56;
 }  // namespace
 
 std::size_t bytes_of(const Entry& entry) {
-  return entry.bytes() + entry_overhead_bytes;
+  return bytes_of(entry.command);
+}
+
+std::size_t bytes_of(const Payload& command) {
+  return command.size() + entry_overhead_bytes;
 }
 
 Log::Log(Position base, const std::vector<Entry>& entries) : base_(base) {

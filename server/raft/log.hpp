@@ -13,6 +13,7 @@ namespace kv::raft {
 
 // What an entry takes in memory, about.
 std::size_t bytes_of(const Entry& entry);
+std::size_t bytes_of(const Payload& command);  // of an entry with it
 
 class Log {
  public:
