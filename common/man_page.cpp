@@ -18,7 +18,7 @@ std::string escaped(const std::string& line) {
   for (std::size_t i = 0; i < line.size(); ++i) {
     const char c = line[i];
     if (std::string_view(line).substr(i).starts_with(ellipsis)) {
-      out += "\\[u2026]";
+      out += "...";  // roff has a name for it, and leaves it out where a terminal has not
       i += ellipsis.size() - 1;
       continue;
     }

@@ -230,9 +230,10 @@ void check_whole(const ServerConfig& config) {
     if (!is_first)
       throw BadValue("--cluster: " + other->second + " and " + name + " have one address, " + address.text());
   }
-  if (!config.preferred_leader.empty() && !config.cluster.empty() &&
+  if (!config.preferred_leader.empty() && config.preferred_leader != config.name &&
       !config.cluster.contains(config.preferred_leader)) {
-    throw BadValue("--preferred-leader " + config.preferred_leader + " is not in --cluster");
+    throw BadValue("--preferred-leader " + config.preferred_leader + " is not in --cluster" +
+                   (config.cluster.empty() ? ", without which " + config.name + " is alone" : ""));
   }
   if (config.election_timeout < 3 * config.heartbeat_interval) {
     throw BadValue(
@@ -262,6 +263,13 @@ std::string man_page(const std::vector<Setting>& all) {
   return to_roff(page);
 }
 
+// Of two that differ neither is what was meant for sure.
+void check_given_once(const CLI::App& app) {
+  for (const CLI::Option* option : app.get_options()) {
+    if (option->count() > 1) throw BadValue(option->get_name() + " is given more than once");
+  }
+}
+
 }  // namespace
 
 std::variant<ServerConfig, ExitNow> read_config(int argc, const char* const* argv) {
@@ -281,8 +289,10 @@ std::variant<ServerConfig, ExitNow> read_config(int argc, const char* const* arg
            setting.help)
         ->type_name(setting.placeholder);
   }
+  for (CLI::Option* option : app.get_options()) option->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
   try {
     app.parse(argc, argv);
+    check_given_once(app);
     if (wants_man_page) {
       std::cout << man_page(all);
       return ExitNow{0};

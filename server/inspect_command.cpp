@@ -77,7 +77,9 @@ int run_command(int argc, const char* const* argv) {
   app.add_option("DIR", path, "the data directory")->required()->type_name("");
   app.add_flag("--entries", options.records, "every record of the log as well");
   app.add_flag("--keys", options.keys, "the keys in the newest whole snapshot as well");
-  app.add_option("-o,--output", format, "text, or json: an object a line")->type_name("FORMAT");
+  app.add_option("-o,--output", format, "text, or json: an object a line")
+      ->type_name("FORMAT")
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
   try {
     app.parse(argc, argv);
     if (format != "text" && format != "json") {

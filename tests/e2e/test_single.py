@@ -110,6 +110,8 @@ class CannotStart(kv.TestCase):
             (["--cluster", "n1=127.0.0.1:7501,n2=127.0.0.1:7501", "--name", "n1"], "n1 and n2 have one address"),
             (["--cluster", cluster, "--name", "n4"], "n4"),
             (["--cluster", cluster, "--name", "n1", "--preferred-leader", "n9"], "n9"),
+            (["--name", "n1", "--preferred-leader", "n9"], "without which n1 is alone"),
+            (["--cluster", cluster, "--cluster", cluster], "--cluster is given more than once"),
             (["--log-level", "chatty"], "log-level"),
             (["--log-format", "xml"], "log-format"),
             (["--no-such-flag"], "no-such-flag"),
