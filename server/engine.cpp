@@ -29,6 +29,7 @@ Engine::Engine(asio::io_context& loop, std::unique_ptr<Replica> replica, std::un
 Engine::~Engine() {
   disk_.join();
   snapshot_disk_.join();
+  giver_.join();
 }
 
 void Engine::connect(PeerOutlet& peers, ClientOutlet& clients, std::function<void(const std::string&)> on_fatal) {
@@ -142,7 +143,7 @@ void Engine::tidy() {
 }
 
 void Engine::tell_remains() {
-  if (auto remains = wal_->take_remains()) asio::post(snapshot_disk_, [gone = std::move(remains)] {});
+  if (auto remains = wal_->take_remains()) asio::post(giver_, [gone = std::move(remains)] {});
 }
 
 void Engine::append(const std::shared_ptr<const raft::Write>& write, bool again) {
@@ -180,7 +181,7 @@ void Engine::try_spare() {
 // Of what was dropped some may still be on its way back to the disk. The disk is full if it is when that is done.
 void Engine::after_remains(std::function<void()> next) {
   disk_jobs_.fetch_add(1, std::memory_order_relaxed);
-  asio::post(snapshot_disk_, [this, next = std::move(next)] {
+  asio::post(giver_, [this, next = std::move(next)] {
     on_disk_thread(next);
     disk_jobs_.fetch_sub(1, std::memory_order_release);
   });
@@ -211,6 +212,9 @@ void Engine::start_snapshot_task(SnapshotTask task) {
   asio::post(snapshot_disk_, [this, shared = std::move(shared)] {
     try {
       auto result = std::make_shared<std::optional<SnapshotResult>>(snapshots_->perform(std::move(*shared)));
+      if (auto remains = snapshots_->take_remains(); !remains.empty()) {
+        asio::post(giver_, [gone = std::move(remains)] {});
+      }
       if (!*result) return;
       asio::post(loop_, [this, result] {
         if (stopped_) return;
@@ -255,6 +259,7 @@ void Engine::shut_down() {
   direct_.reset();
   disk_.join();
   snapshot_disk_.join();
+  giver_.join();
 }
 
 }  // namespace kv

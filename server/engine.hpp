@@ -6,7 +6,8 @@
 // (Peers, Sessions) outlive its last turn. The loop waits for no disk. What goes to the end of the log's segment is
 // a write that the kernel makes on its own (direct_writer.hpp). All else of the log is the disk thread's: what is
 // refused there, new segments, zeros ahead, what is dropped. The log belongs to the loop while that thread has
-// nothing to do. What is done with snapshots' files has a thread of its own, so that the log does not wait for it.
+// nothing to do. What is done with snapshots' files has a thread of its own, so that the log does not wait for it;
+// and so has giving back the room of files that were dropped, so that no snapshot waits for that.
 #pragma once
 
 #include <asio/io_context.hpp>
@@ -102,6 +103,7 @@ class Engine {
   // Last: joined before what they use goes away.
   asio::thread_pool disk_{1};
   asio::thread_pool snapshot_disk_{1};
+  asio::thread_pool giver_{1};
 };
 
 }  // namespace kv

@@ -287,6 +287,7 @@ void Replica::abandon() {
 // ---- Effects
 
 Effects Replica::take_effects() {
+  begin_saving();  // before writes are proposed that might have to wait for it
   for (bool more = true; more;) {
     route_writes();
     place_reads();
@@ -297,6 +298,7 @@ Effects Replica::take_effects() {
     apply_due();
   }
   watches_.turn(effects_.answers);
+  begin_saving();
   keep_saving();
   pending_answer_bytes_ = 0;
   result_bytes_ = 0;

@@ -163,7 +163,9 @@ class Replica {
   // when there are many.
   std::size_t pending_answer_bytes() const { return pending_answer_bytes_; }
   // More entries, reads or events are due than one turn should answer: take effects again soon.
-  bool has_more() const { return entry_is_due() || reads_are_due() || watches_.has_more(); }
+  bool has_more() const {
+    return entry_is_due() || reads_are_due() || watches_.has_more() || (!queued_.empty() && raft_.is_forgetting());
+  }
 
  private:
   // Where an answer goes: a client of this server, or a peer that forwarded for its own.
@@ -265,7 +267,14 @@ class Replica {
     bool walked = false;        // all of it
     std::size_t parts = 0;      // on their way to the disk
     std::uint64_t bytes = 0;    // walked so far
-    std::size_t log_bytes = 0;  // behind the one before, when it began
+    std::uint64_t written = 0;  // bytes of its file
+    // Of a leader's log, since it began; and how it stood when the log had become long.
+    struct Pace {
+      double saved = 0;
+      std::size_t came = 0;
+    };
+    std::size_t came = 0;
+    std::optional<Pace> pace = {};
   };
   // A snapshot on its way to a follower.
   struct Sending {
@@ -312,7 +321,7 @@ class Replica {
   bool has_room_for(const raft::Payload& command) const;
   void enqueue(Origin origin, raft::Payload command, std::uint64_t deadline);
   void route_writes();
-  std::size_t count_proposable() const;
+  std::size_t count_proposable();
   void fetch_queued(std::size_t count) const;
   void propose_queued();
   void note_proposed(ProposedWrite write);
@@ -327,7 +336,10 @@ class Replica {
 
   // replica_room.cpp
   bool may_add() const;
-  std::size_t log_may_have() const;
+  bool log_is_long() const;
+  bool log_gets_shorter() const;
+  double part_saved() const;
+  bool log_takes_more(std::size_t bytes);
   std::uint64_t growth_of(std::string_view key, std::size_t value_bytes) const;
   std::uint64_t growth_of(const command::Command& command) const;
   void look_at_room();
@@ -343,6 +355,7 @@ class Replica {
   void note_log(const raft::Entry& entry);
   void count_log_anew();
   double way_to_next_snapshot(std::uint64_t entries) const;
+  void begin_saving();
   void keep_saving();
   void save_next_part();
   bool next_part_is_due() const;
@@ -428,6 +441,7 @@ class Replica {
   bool snapshot_wanted_ = false;                // by a follower or for a backup
   bool snapshot_is_bad_ = false;                // a follower has found the newest damaged
   std::uint64_t next_snapshot_tick_ = 0;        // not before
+  std::uint64_t rest_until_ = 0;                // nor before this, unless the log is long
   std::optional<Saving> saving_;
   std::map<std::string, Sending> sending_;  // by peer
   bool receiving_ = false;                  // a part is on its way to the disk

@@ -19,16 +19,42 @@ bool Replica::may_add() const {
   return disk_has_room_ && (majority_has_room_ || !raft_.leads());
 }
 
-// Bytes, up to which a leader takes writes; what comes beyond waits for a snapshot, which makes the log shorter.
-// What comes while one is written is in the log until the next one is whole. So three fifths of the limit are for
-// what is there when one begins, and two fifths for what comes meanwhile, which may come as the snapshot goes on.
-std::size_t Replica::log_may_have() const {
-  const auto most = static_cast<double>(config_.limits.log_bytes);
-  if (!saving_) return static_cast<std::size_t>(0.6 * most);
-  const double state = static_cast<double>(std::max<std::uint64_t>(store_->bytes(), 1));
-  const double saved = saving_->walked ? 1 : std::min(static_cast<double>(saving_->bytes) / state, 1.0);
-  const double may_have = static_cast<double>(saving_->log_bytes) + saved * 0.4 * most;
-  return static_cast<std::size_t>(std::clamp(may_have, 0.5 * most, most));
+// From here on a snapshot is due, and writes go on as it does.
+bool Replica::log_is_long() const {
+  return raft_.log().bytes() > config_.limits.log_bytes / 2;
+}
+
+bool Replica::log_gets_shorter() const {
+  return saving_ || raft_.is_forgetting();
+}
+
+double Replica::part_saved() const {
+  const std::uint64_t least = std::max<std::uint64_t>(saving_->bytes, 1);
+  const std::uint64_t all = saving_->walked ? least : std::max<std::uint64_t>(store_->bytes(), least);
+  return std::min(static_cast<double>(saving_->written) / static_cast<double>(all), 1.0);
+}
+
+// Whether a leader takes another write when it has taken so many bytes of them this turn. What does not fit into
+// the log waits only where a snapshot under way will make room; so writes become as fast as snapshots are. What
+// comes while one is written is in the log until the next is whole: so it is two fifths of the log's limit, spread
+// evenly over what is left of the snapshot when the log becomes long.
+bool Replica::log_takes_more(std::size_t bytes) {
+  const std::size_t most = config_.limits.log_bytes;
+  const std::size_t log_bytes = raft_.log().bytes() + bytes;
+  // A full disk takes what only deletes, and the rest is refused for that.
+  if (!may_add() || log_bytes <= most / 2) return true;
+  // Where it was short until now a snapshot begins first, in the next turn. Where it was not, none can.
+  if (!log_gets_shorter()) return log_is_long();
+  if (log_bytes > most) return false;
+  if (!saving_) return true;
+  const double saved = part_saved();
+  const std::size_t came = saving_->came + bytes;
+  if (!saving_->pace) saving_->pace = Saving::Pace{saved, came};
+  const Saving::Pace pace = *saving_->pace;
+  const double part = pace.saved < 1 ? (saved - pace.saved) / (1 - pace.saved) : 1;
+  const double left =
+      std::max(0.4 * static_cast<double>(most) - static_cast<double>(pace.came), 0.1 * static_cast<double>(most));
+  return static_cast<double>(came - pace.came) <= part * left;
 }
 
 std::uint64_t Replica::growth_of(std::string_view key, std::size_t value_bytes) const {

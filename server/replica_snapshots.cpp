@@ -33,9 +33,12 @@ void Replica::snapshot_done(SnapshotResult result) {
 
 bool Replica::snapshot_is_due() const {
   if (stopping_ || now_ < next_snapshot_tick_ || raft_.lacks_state() || !store_->members()) return false;
+  // Whatever made it so: what is in a snapshot can be forgotten.
+  const bool is_pressing = log_is_long() && !raft_.is_forgetting();
+  if (now_ < rest_until_ && !is_pressing) return false;
   if (snapshot_is_bad_) return true;
   if (applied_ <= snapshot_.index) return false;
-  if (snapshot_wanted_ || log_bytes_since_snapshot_ >= config_.snapshot_log_bytes) return true;
+  if (is_pressing || snapshot_wanted_ || log_bytes_since_snapshot_ >= config_.snapshot_log_bytes) return true;
   return worthwhile_from_ && turn_of(applied_) != turn_of(*worthwhile_from_);
 }
 
@@ -80,23 +83,23 @@ std::uint64_t Replica::turn_of(raft::Index position) const {
 bool Replica::next_part_is_due() const {
   if (saving_->walked || saving_->parts == most_parts) return false;
   const double half_way = 2 * way_to_next_snapshot(applied_ - saving_->position.index);
-  if (half_way >= 1 || !disk_has_room_ || raft_.log().bytes() > config_.limits.log_bytes / 2) return true;
+  if (half_way >= 1 || !disk_has_room_ || log_is_long()) return true;
   const std::uint64_t at_leisure = (now_ - saving_->since + 1) * parts_a_tick * config_.snapshot_piece_bytes;
   const auto in_haste = static_cast<std::uint64_t>(static_cast<double>(store_->bytes()) * half_way);
   return saving_->bytes < at_leisure + in_haste;
 }
 
+void Replica::begin_saving() {
+  if (saving_ || !snapshot_is_due()) return;
+  saving_ = Saving{{applied_, applied_term_}, raft::Payload(command::encode(*store_->members())), now_};
+  snapshot_wanted_ = snapshot_is_bad_ = false;
+  count_log_anew();
+  store_->begin_walk();
+}
+
 // The walk goes on beside all else, a part at a time.
 void Replica::keep_saving() {
-  if (!saving_) {
-    if (!snapshot_is_due()) return;
-    saving_ = Saving{{applied_, applied_term_}, raft::Payload(command::encode(*store_->members())), now_};
-    saving_->log_bytes = log_bytes_since_snapshot_;
-    snapshot_wanted_ = snapshot_is_bad_ = false;
-    count_log_anew();
-    store_->begin_walk();
-  }
-  while (next_part_is_due()) save_next_part();
+  while (saving_ && next_part_is_due()) save_next_part();
 }
 
 void Replica::save_next_part() {
@@ -116,12 +119,12 @@ void Replica::save_next_part() {
 void Replica::on_done(snapshot_result::Saved& saved) {
   if (!saving_ || saving_->position != saved.position) return;  // another one has taken its place
   --saving_->parts;
+  saving_->written = saved.bytes;
   if (!saved.whole) return;
   const Saving done = *std::exchange(saving_, std::nullopt);
   snapshot_ = saved.position;
-  // However often they are due, there is some time without one; unless writes may have to wait for the next.
-  const bool is_pressing = log_bytes_since_snapshot_ > config_.limits.log_bytes / 4;
-  next_snapshot_tick_ = now_ + (is_pressing ? 0 : (now_ - done.since) / 4);
+  // However often they are due, there is some time without one.
+  rest_until_ = now_ + (now_ - done.since) / 4;
   notice(Notice::Level::info, "snapshot of " + spelled(snapshot_) + ": " + std::to_string(saved.bytes) +
                                   " bytes in " + std::to_string((now_ - done.since) * tick_ms) + " ms");
   raft_.snapshot_saved({snapshot_, done.context, false}, saved.older, forgettable());

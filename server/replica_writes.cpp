@@ -15,6 +15,8 @@
 namespace kv {
 namespace {
 
+constexpr std::uint64_t told_ahead_ticks = 100 / tick_ms;
+
 std::string key_of(const command::Command& command) {
   if (const auto* put = std::get_if<command::Put>(&command)) return std::string(put->key);
   const auto* del = std::get_if<command::Delete>(&command);
@@ -95,11 +97,13 @@ command::Command decoded(const raft::Payload& payload) {
 
 bool Replica::has_room_for(const raft::Payload& command) const {
   const std::size_t open = queued_.size() + proposed_.size() + forwarded_.size();
-  return open < config_.limits.open_writes && open_write_bytes_ + command.size() <= config_.limits.open_write_bytes;
+  return open < config_.limits.open_writes &&
+         open_write_bytes_ + command.size() <= config_.limits.open_write_bytes &&
+         (log_gets_shorter() || raft_.log().bytes() <= config_.limits.log_bytes);
 }
 
 void Replica::enqueue(Origin origin, raft::Payload command, std::uint64_t deadline) {
-  expect(deadline);
+  expect(deadline - std::min(deadline, told_ahead_ticks));
   OpenBytes open(open_write_bytes_, command.size());
   queued_.push_back({std::move(origin), std::move(command), deadline, std::move(open)});
 }
@@ -159,15 +163,13 @@ void Replica::route_writes() {
   if (const auto leader = reachable_leader()) forward_queued(*leader);
 }
 
-// As many of those that have waited longest as the log may take now.
-std::size_t Replica::count_proposable() const {
-  const std::size_t most = log_may_have();
-  std::size_t bytes = raft_.log().bytes();
-  const auto goes_beyond = [&](const QueuedWrite& queued) {
-    bytes += raft::bytes_of(queued.command);
-    return bytes > most;
-  };
-  return static_cast<std::size_t>(std::find_if(queued_.begin(), queued_.end(), goes_beyond) - queued_.begin());
+// As many of those that have waited longest as the log takes now; the last of them may go beyond that.
+std::size_t Replica::count_proposable() {
+  std::size_t bytes = 0;
+  std::size_t count = 0;
+  while (count < queued_.size() && log_takes_more(bytes)) bytes += raft::bytes_of(queued_[count++].command);
+  if (saving_) saving_->came += bytes;
+  return count;
 }
 
 // What growth_of() looks for, of writes of one key.
@@ -379,19 +381,25 @@ void Replica::expire_writes() {
     expect(deadline);
     return true;
   };
+  // Of a peer's the end is told before the peer's own clock would have to guess what became of it.
+  const bool waits_for_log = raft_.leads() && !raft_.transferring();
+  const auto end_of = [&](const QueuedWrite& queued) {
+    const bool is_told_ahead = waits_for_log && std::holds_alternative<ForPeer>(queued.origin);
+    return is_told_ahead ? queued.deadline - std::min(queued.deadline, told_ahead_ticks) : queued.deadline;
+  };
   std::erase_if(queued_, [&](const QueuedWrite& queued) {
-    if (stays(queued.deadline)) return false;
-    // A peer's own client has been answered by its own clock; a NO_LEADER would say that this server leads no more.
-    if (std::holds_alternative<ForPeer>(queued.origin)) return true;
-    if (raft_.leads() && !raft_.transferring()) {
+    if (stays(end_of(queued))) return false;
+    if (waits_for_log) {
       fail_write(
           queued.origin, message::Code::overloaded,
           "the log of the leader, " + config_.self.node +
               ", was full for all this time, until a snapshot is whole: try again, and write less at a time");
-    } else {
-      fail_write(queued.origin, message::Code::no_leader,
-                 config_.self.node + " found no leader in time: " + why_no_leader());
+      return true;
     }
+    // A peer's own client has been answered by its own clock; a NO_LEADER would say that this server leads no more.
+    if (std::holds_alternative<ForPeer>(queued.origin)) return true;
+    fail_write(queued.origin, message::Code::no_leader,
+               config_.self.node + " found no leader in time: " + why_no_leader());
     return true;
   });
   const std::string unknown = "the write was not confirmed in time and may still be done: read the key to see";

@@ -162,7 +162,12 @@ void Snapshots::set_aside(const std::string& name) {
 }
 
 std::optional<SnapshotResult> Snapshots::perform(SnapshotTask task) {
+  remains_.clear();
   return std::visit([this](auto& t) { return carry_out(t); }, task);
+}
+
+std::vector<std::unique_ptr<Remains>> Snapshots::take_remains() {
+  return std::exchange(remains_, {});
 }
 
 void Snapshots::remove(const std::string& name) {
@@ -192,6 +197,7 @@ raft::Index Snapshots::keep_newest(std::size_t count) {
     }
   }
   directory_.sync();
+  remains_ = std::move(remains);
   return positions.size() > 1 ? positions.back().index : raft::Index{};
 }
 

@@ -64,6 +64,9 @@ class Snapshots {
 
   // nullopt: this task has no result.
   std::optional<SnapshotResult> perform(SnapshotTask task);
+  // Of the files that are gone, for whoever can give back their room beside all else: that takes a while. What
+  // nobody takes goes before the next task.
+  std::vector<std::unique_ptr<Remains>> take_remains();
 
  private:
   struct Saving;
@@ -91,6 +94,7 @@ class Snapshots {
   std::unique_ptr<Saving> saving_;
   std::unique_ptr<Receiving> receiving_;
   std::map<SnapshotReader, Reading> reading_;
+  std::vector<std::unique_ptr<Remains>> remains_;
 };
 
 }  // namespace kv

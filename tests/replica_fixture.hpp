@@ -553,6 +553,7 @@ class Cluster {
     SnapshotTask task = std::move(node.disk.tasks.front());
     node.disk.tasks.pop_front();
     std::optional<SnapshotResult> result = node.disk.snapshots->perform(std::move(task));
+    node.disk.snapshots->take_remains().clear();
     if (result) node.replica->snapshot_done(std::move(*result));
     return true;
   }

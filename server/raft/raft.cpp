@@ -163,9 +163,8 @@ void Raft::snapshot_saved(SnapshotMark mark, Index droppable, Index forget) {
 // To free much at once takes longer than a write should have to wait. What the disk has not been given yet must
 // stay.
 void Raft::forget_some() {
-  const Index last = std::min(forget_, handed_);
-  if (last <= log_.base_index()) return;
-  const std::uint64_t left = last - log_.base_index();
+  if (!is_forgetting()) return;
+  const std::uint64_t left = std::min(forget_, handed_) - log_.base_index();
   log_.compact(log_.base_index() + std::min(left, std::max(forgotten_at_once, left / 64)));
 }
 

@@ -207,6 +207,7 @@ void Node::finish_snapshot_task() {
   const bool was_in_order = std::exchange(disk_in_order_, false);
   try {
     result = snapshots_->perform(std::move(task));
+    snapshots_->take_remains().clear();
   } catch (const FileError& error) {
     give_up(error);
     return;
