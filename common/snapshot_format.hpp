@@ -160,6 +160,7 @@ struct Deletion {
 
 void append_record(std::string& out, const State& state);
 void append_record(std::string& out, const Item& item);
+inline constexpr std::size_t item_overhead_bytes = 17;  // of its record, beside key and value
 void append_record(std::string& out, const Session& session);
 void append_record(std::string& out, const DeletionsFloor& floor);
 void append_record(std::string& out, const Deletion& deletion);

@@ -181,9 +181,11 @@ void Engine::try_spare() {
 // Of what was dropped some may still be on its way back to the disk. The disk is full if it is when that is done.
 void Engine::after_remains(std::function<void()> next) {
   disk_jobs_.fetch_add(1, std::memory_order_relaxed);
-  asio::post(giver_, [this, next = std::move(next)] {
-    on_disk_thread(next);
-    disk_jobs_.fetch_sub(1, std::memory_order_release);
+  asio::post(snapshot_disk_, [this, next = std::move(next)] {
+    asio::post(giver_, [this, next] {
+      on_disk_thread(next);
+      disk_jobs_.fetch_sub(1, std::memory_order_release);
+    });
   });
 }
 

@@ -287,8 +287,8 @@ void Replica::abandon() {
 // ---- Effects
 
 Effects Replica::take_effects() {
-  begin_saving();  // before writes are proposed that might have to wait for it
   for (bool more = true; more;) {
+    begin_saving();  // before writes are proposed that might have to wait for it
     route_writes();
     place_reads();
     raft::Output output = raft_.take_output();

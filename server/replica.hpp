@@ -319,6 +319,7 @@ class Replica {
   void receive_forward(const raft::NodeId& from, message::Forward& forward);
   void receive_forward_ok(const raft::NodeId& from, message::ForwardOk& answer);
   bool has_room_for(const raft::Payload& command) const;
+  static std::uint64_t told_of_queue_at(const Origin& origin, std::uint64_t deadline);
   void enqueue(Origin origin, raft::Payload command, std::uint64_t deadline);
   void route_writes();
   std::size_t count_proposable();
@@ -350,6 +351,7 @@ class Replica {
   // replica_snapshots.cpp
   void want(SnapshotTask task);
   bool snapshot_is_due() const;
+  bool snapshot_is_pressing() const;
   std::uint64_t turn_of(raft::Index position) const;
   std::uint64_t worthwhile_log_bytes() const;
   void note_log(const raft::Entry& entry);
@@ -357,6 +359,7 @@ class Replica {
   double way_to_next_snapshot(std::uint64_t entries) const;
   void begin_saving();
   void keep_saving();
+  std::uint64_t bytes_of_items_in_snapshot() const;
   void save_next_part();
   bool next_part_is_due() const;
   void on_done(snapshot_result::Saved& saved);
@@ -443,14 +446,16 @@ class Replica {
   std::uint64_t next_snapshot_tick_ = 0;        // not before
   std::uint64_t rest_until_ = 0;                // nor before this, unless the log is long
   std::optional<Saving> saving_;
-  std::map<std::string, Sending> sending_;  // by peer
-  bool receiving_ = false;                  // a part is on its way to the disk
+  std::uint64_t snapshot_bytes_beside_items_ = 0;  // in the newest: sessions, deletions
+  std::map<std::string, Sending> sending_;         // by peer
+  bool receiving_ = false;                         // a part is on its way to the disk
   std::vector<WaitingBackup> waiting_backups_;
 
   // Writes.
   std::size_t open_write_bytes_ = 0;  // before those that are counted in it
   std::size_t growth_ = 0;            // likewise
   std::deque<QueuedWrite> queued_;
+  bool waits_for_log_ = false;                           // some of it, as this server leads
   std::deque<ProposedWrite> proposed_;                   // by position; at one there may be some of several terms
   std::multimap<raft::Index, OpenBytes> growth_in_log_;  // of writes for which nobody waits any more
   std::map<std::uint64_t, ForwardedWrite> forwarded_;    // by number

@@ -9,6 +9,7 @@ namespace kv {
 
 void Replica::disk_has_room(bool has_room) {
   if (disk_has_room_ && !has_room) want(snapshot_task::MakeRoom{});
+  if (!disk_has_room_ && has_room) next_snapshot_tick_ = 0;
   disk_has_room_ = has_room;
   raft_.set_full(!has_room);
 }
@@ -29,8 +30,8 @@ bool Replica::log_gets_shorter() const {
 }
 
 double Replica::part_saved() const {
-  const std::uint64_t least = std::max<std::uint64_t>(saving_->bytes, 1);
-  const std::uint64_t all = saving_->walked ? least : std::max<std::uint64_t>(store_->bytes(), least);
+  std::uint64_t all = std::max<std::uint64_t>(saving_->bytes, 1);
+  if (!saving_->walked) all = std::max(all, bytes_of_items_in_snapshot() + snapshot_bytes_beside_items_);
   return std::min(static_cast<double>(saving_->written) / static_cast<double>(all), 1.0);
 }
 
@@ -43,9 +44,9 @@ bool Replica::log_takes_more(std::size_t bytes) {
   const std::size_t log_bytes = raft_.log().bytes() + bytes;
   // A full disk takes what only deletes, and the rest is refused for that.
   if (!may_add() || log_bytes <= most / 2) return true;
+  if (log_bytes > most) return false;
   // Where it was short until now a snapshot begins first, in the next turn. Where it was not, none can.
   if (!log_gets_shorter()) return log_is_long();
-  if (log_bytes > most) return false;
   if (!saving_) return true;
   const double saved = part_saved();
   const std::size_t came = saving_->came + bytes;

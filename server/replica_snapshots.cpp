@@ -33,13 +33,17 @@ void Replica::snapshot_done(SnapshotResult result) {
 
 bool Replica::snapshot_is_due() const {
   if (stopping_ || now_ < next_snapshot_tick_ || raft_.lacks_state() || !store_->members()) return false;
-  // Whatever made it so: what is in a snapshot can be forgotten.
-  const bool is_pressing = log_is_long() && !raft_.is_forgetting();
-  if (now_ < rest_until_ && !is_pressing) return false;
+  if (now_ < rest_until_ && !snapshot_is_pressing()) return false;
   if (snapshot_is_bad_) return true;
   if (applied_ <= snapshot_.index) return false;
-  if (is_pressing || snapshot_wanted_ || log_bytes_since_snapshot_ >= config_.snapshot_log_bytes) return true;
+  if (snapshot_is_pressing() || snapshot_wanted_ || log_bytes_since_snapshot_ >= config_.snapshot_log_bytes)
+    return true;
   return worthwhile_from_ && turn_of(applied_) != turn_of(*worthwhile_from_);
+}
+
+// Whatever has made the log long, what a snapshot holds can be forgotten; if that is worth it.
+bool Replica::snapshot_is_pressing() const {
+  return log_is_long() && !raft_.is_forgetting() && log_bytes_since_snapshot_ >= config_.limits.log_bytes / 16;
 }
 
 // A snapshot writes the whole state again: of a big one not for a few small writes. But the servers' turns come
@@ -97,6 +101,11 @@ void Replica::begin_saving() {
   store_->begin_walk();
 }
 
+// About: there are versions that came since it began, and others are gone.
+std::uint64_t Replica::bytes_of_items_in_snapshot() const {
+  return store_->bytes() + store_->keys() * snapshot::item_overhead_bytes;
+}
+
 // The walk goes on beside all else, a part at a time.
 void Replica::keep_saving() {
   while (saving_ && next_part_is_due()) save_next_part();
@@ -123,6 +132,7 @@ void Replica::on_done(snapshot_result::Saved& saved) {
   if (!saved.whole) return;
   const Saving done = *std::exchange(saving_, std::nullopt);
   snapshot_ = saved.position;
+  snapshot_bytes_beside_items_ = saved.bytes - std::min(saved.bytes, bytes_of_items_in_snapshot());
   // However often they are due, there is some time without one.
   rest_until_ = now_ + (now_ - done.since) / 4;
   notice(Notice::Level::info, "snapshot of " + spelled(snapshot_) + ": " + std::to_string(saved.bytes) +
@@ -311,6 +321,7 @@ void Replica::install(raft::Position position, std::unique_ptr<Store> store) {
   applied_ = position.index;
   applied_term_ = position.term;
   count_log_anew();
+  raft_.forget_up_to(std::min(forgettable(), position.index));
   watches_.reset(position.index.value, effects_.answers);
   wake_all_newer();
   for (; !proposed_.empty() && proposed_.front().position.index <= position.index; proposed_.pop_front()) {

@@ -102,8 +102,13 @@ bool Replica::has_room_for(const raft::Payload& command) const {
          (log_gets_shorter() || raft_.log().bytes() <= config_.limits.log_bytes);
 }
 
+// A peer is told what came of its write before its own clock would have to guess.
+std::uint64_t Replica::told_of_queue_at(const Origin& origin, std::uint64_t deadline) {
+  return std::holds_alternative<ForPeer>(origin) ? deadline - std::min(deadline, told_ahead_ticks) : deadline;
+}
+
 void Replica::enqueue(Origin origin, raft::Payload command, std::uint64_t deadline) {
-  expect(deadline - std::min(deadline, told_ahead_ticks));
+  expect(told_of_queue_at(origin, deadline));
   OpenBytes open(open_write_bytes_, command.size());
   queued_.push_back({std::move(origin), std::move(command), deadline, std::move(open)});
 }
@@ -149,6 +154,7 @@ std::optional<raft::NodeId> Replica::reachable_leader() const {
 }
 
 void Replica::route_writes() {
+  waits_for_log_ = false;
   if (queued_.empty()) return;
   if (raft_.leads()) {
     if (!raft_.transferring()) propose_queued();
@@ -168,7 +174,7 @@ std::size_t Replica::count_proposable() {
   std::size_t bytes = 0;
   std::size_t count = 0;
   while (count < queued_.size() && log_takes_more(bytes)) bytes += raft::bytes_of(queued_[count++].command);
-  if (saving_) saving_->came += bytes;
+  waits_for_log_ = count < queued_.size();
   return count;
 }
 
@@ -212,6 +218,9 @@ void Replica::propose_queued() {
     taken.push_back(std::move(queued));
   }
   queued_.erase(queued_.begin(), queued_.begin() + static_cast<std::ptrdiff_t>(count));
+  if (saving_) {
+    for (const raft::Payload& command : commands) saving_->came += raft::bytes_of(command);
+  }
   if (commands.empty()) return;
   const std::optional<raft::Index> first = raft_.propose(std::move(commands));
   invariant(first.has_value(), "a leader that is not handing over takes proposals");
@@ -381,15 +390,14 @@ void Replica::expire_writes() {
     expect(deadline);
     return true;
   };
-  // Of a peer's the end is told before the peer's own clock would have to guess what became of it.
-  const bool waits_for_log = raft_.leads() && !raft_.transferring();
-  const auto end_of = [&](const QueuedWrite& queued) {
-    const bool is_told_ahead = waits_for_log && std::holds_alternative<ForPeer>(queued.origin);
-    return is_told_ahead ? queued.deadline - std::min(queued.deadline, told_ahead_ticks) : queued.deadline;
-  };
+  const bool wait_for_log = waits_for_log_ && raft_.leads();
   std::erase_if(queued_, [&](const QueuedWrite& queued) {
-    if (stays(end_of(queued))) return false;
-    if (waits_for_log) {
+    const std::uint64_t told_at = told_of_queue_at(queued.origin, queued.deadline);
+    if ((wait_for_log ? told_at : queued.deadline) > now_) {
+      expect(told_at);
+      return false;
+    }
+    if (wait_for_log) {
       fail_write(
           queued.origin, message::Code::overloaded,
           "the log of the leader, " + config_.self.node +

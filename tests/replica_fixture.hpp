@@ -106,6 +106,11 @@ struct Options {
   WatchLimits watch_limits = {};
 };
 
+inline std::string identity_of(const std::string& name) {
+  const std::string text = "identity of " + name;
+  return text + std::string(wal::identity_bytes - text.size(), '.');
+}
+
 inline constexpr std::uint32_t heartbeat_ticks = 3;
 inline constexpr std::uint32_t election_ticks = 20;
 
@@ -399,10 +404,6 @@ class Cluster {
   };
 
   // As long as a UUID.
-  static std::string identity_of(const std::string& name) {
-    const std::string text = "identity of " + name;
-    return text + std::string(wal::identity_bytes - text.size(), '.');
-  }
 
   static bool is_awake(const Node& node) { return node.replica && !node.asleep; }
 

@@ -2,6 +2,7 @@
 // under way does, and none is refused for it.
 #include <algorithm>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "tests/snapshot_fixture.hpp"
@@ -153,6 +154,18 @@ TEST_CASE("A write that waited for the snapshot in vain is OVERLOADED, and not d
   check_alike(cluster);
 }
 
+TEST_CASE("A forwarded write that has little time and comes in the turn of a tick is done", "[replica]") {
+  Cluster cluster(slow_snapshots());
+  message::Forward forward;
+  forward.number = 7;
+  forward.term = cluster["n1"].raft().term().value;
+  forward.timeout_ms = 50;
+  forward.request = put("new", "v");
+  REQUIRE(cluster["n1"].receive({raft::NodeId("n2"), forward}, identity_of("n2")));
+  cluster.tick();
+  CHECK(cluster["n1"].store().find("new") != nullptr);
+}
+
 TEST_CASE("A full disk is told at once, and takes deletes, however long the log is", "[replica][snapshot]") {
   Options options = slow_snapshots();
   options.size = 1;
@@ -228,4 +241,48 @@ TEST_CASE("A server that took over a snapshot in the midst of its log takes writ
   cluster.elect("n3");
   const Ids ids = ask_to_write_all(cluster, cluster.client("n3"), 60, 20);
   check_in_order(cluster, ids);
+}
+
+TEST_CASE("Where no snapshot fits on the disk the log stays within its limit all the same", "[replica][snapshot]") {
+  Options options = slow_snapshots();
+  options.size = 1;
+  options.limits.open_write_bytes = 12 * big;
+  Cluster cluster(options);
+  const ClientId client = cluster.client("n1");
+  for (int i = 0; i < 400; ++i) {
+    cluster.ask(client, put("s" + std::to_string(i), std::string(big, 'v')));
+    cluster.run();
+    cluster.tick(2);
+  }
+  cluster.tick(500);
+  cluster.directory("n1").limit_space(cluster.directory("n1").used() + 300 * big);
+  std::size_t longest = 0;
+  for (int attempts = 0; attempts < 8; ++attempts) {
+    cluster.stall_snapshots("n1");
+    ask_to_write_all(cluster, client, 40, 0, 500);
+    cluster.release_snapshots("n1");
+    cluster.run();
+    longest = std::max(longest, cluster["n1"].raft().log().bytes());
+    cluster.tick(1100);
+  }
+  CHECK(longest <= most_log_bytes + 2 * big);
+  CHECK(!cluster.warnings("n1").empty());
+}
+
+TEST_CASE("A log that is long for what is not applied yet makes no more snapshots than are worth it",
+          "[replica][snapshot]") {
+  Options options = slow_snapshots(40);
+  options.delay_ticks["n2"] = 300;
+  Cluster cluster(options);
+  const ClientId client = cluster.client("n1");
+  std::uint64_t last = 0;
+  int snapshots = 0;
+  for (int i = 0; i < 500; ++i) {
+    ask_to_write(cluster, client, i);
+    cluster.tick(5);
+    if (std::exchange(last, snapshot_of(cluster, "n2")) != last) ++snapshots;
+  }
+  CHECK(cluster["n2"].raft().log().bytes() > most_log_bytes);
+  CHECK(snapshots > 2);
+  CHECK(snapshots < 250);
 }

@@ -273,7 +273,9 @@ TEST_CASE("snapshot format: records come back as they were") {
                          {most, Kind::session_expired, 0}}};
   std::string records;
   append_record(records, state);
+  const std::size_t before = records.size();
   append_record(records, item);
+  CHECK(records.size() - before == item.key.size() + item.value.size() + item_overhead_bytes);
   append_record(records, session);
   append_record(records, Session{});
 

@@ -156,7 +156,7 @@ void Raft::snapshot_saved(SnapshotMark mark, Index droppable, Index forget) {
   invariant(std::max(droppable, forget) <= mark.position.index, "only what a snapshot holds is forgotten");
   if (!mark_ || !mark_->resets_log) mark_ = std::move(mark);
   droppable_ = std::max(droppable_, droppable);
-  forget_ = std::max(forget_, forget);
+  forget_up_to(forget);
   forget_some();
 }
 

@@ -90,7 +90,9 @@ class Raft {
   // A snapshot of this server's own state is durable. The disk may forget what is at or before `droppable`, and
   // the core what is at or before `forget`; both at most the snapshot's position.
   void snapshot_saved(SnapshotMark mark, Index droppable, Index forget);
-  // That takes some turns.
+  // The core alone, what a durable snapshot holds.
+  void forget_up_to(Index last) { forget_ = std::max(forget_, last); }
+  // Which takes some turns.
   bool is_forgetting() const { return std::min(forget_, handed_) > log_.base_index(); }
   // A part of a snapshot has come from the leader of that term, and is heard as its REPLICATION is. False: it does
   // not lead, or no longer.
