@@ -249,6 +249,21 @@ TEST_CASE("engine: a disk is not called full while room is on its way back to it
   CHECK_FALSE(server.was_full);
 }
 
+TEST_CASE("engine: snapshots go on while the room of older ones is given back", "[engine]") {
+  InMemory in_memory;
+  Server& server = in_memory.server;
+  server.run_until([&] { return server.leads(); });
+  in_memory.disk.give_back(false);
+  // Two are kept: from the third on each one leaves a file whose room does not come back.
+  for (int i = 0; i < 5; ++i) {
+    const std::uint64_t before = server.snapshot();
+    server.put_all(2);
+    server.ask(message::Backup{});
+    server.run_until([&] { return server.snapshot() > before; });
+  }
+  CHECK(in_memory.disk.removed_gently() >= 3);
+}
+
 TEST_CASE("engine: what is answered is on the real disk, over many segments and restarts", "[engine]") {
   TemporaryFolder folder;
   int written = 0;
