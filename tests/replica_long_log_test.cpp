@@ -89,6 +89,15 @@ void fill_log(Cluster& cluster) {
   cluster.tick(40);
 }
 
+// Of more than two hundred parts.
+void make_big_state(Cluster& cluster, ClientId client) {
+  for (int i = 0; i < 400; ++i) {
+    cluster.ask(client, put("s" + std::to_string(i), std::string(big, 'v')));
+    cluster.run();
+    cluster.tick(2);
+  }
+}
+
 }  // namespace
 
 TEST_CASE("Behind a snapshot that does not go on writes wait before the log is full, and none is refused",
@@ -122,11 +131,7 @@ TEST_CASE("However slow snapshots are, writes go on with them, and the log stays
 TEST_CASE("A snapshot of a big state that begins early does not stop the writes beside it", "[replica][snapshot]") {
   Cluster cluster(slow_snapshots(20));
   const ClientId client = cluster.client("n1");
-  for (int i = 0; i < 400; ++i) {
-    cluster.ask(client, put("s" + std::to_string(i), std::string(big, 'v')));
-    cluster.run();
-    cluster.tick(2);
-  }
+  make_big_state(cluster, client);
   cluster.tick(300);
   cluster.stall_snapshots("n1");
   cluster.ask(cluster.client("n1"), message::Backup{});
@@ -249,11 +254,7 @@ TEST_CASE("Where no snapshot fits on the disk the log stays within its limit all
   options.limits.open_write_bytes = 12 * big;
   Cluster cluster(options);
   const ClientId client = cluster.client("n1");
-  for (int i = 0; i < 400; ++i) {
-    cluster.ask(client, put("s" + std::to_string(i), std::string(big, 'v')));
-    cluster.run();
-    cluster.tick(2);
-  }
+  make_big_state(cluster, client);
   cluster.tick(500);
   cluster.directory("n1").limit_space(cluster.directory("n1").used() + 300 * big);
   std::size_t longest = 0;
