@@ -39,7 +39,8 @@ class ManyReads(kv.TestCase):
                 self.assert_message(client.receive(), "GET_OK", id=sent["id"], value=value)
                 most = max(most, node.rss_bytes())
             self.assert_message(client.receive(), "PUT_OK", id=client.sent[-1]["id"])
-        self.assertLess(most - before, 120_000_000)
+        if kv.SLOWDOWN == 1:  # sanitizers have memory of their own
+            self.assertLess(most - before, 120_000_000)
         self.assertNotIn("does not read its answers", node.log_text())
 
 
