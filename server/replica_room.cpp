@@ -20,7 +20,7 @@ bool Replica::may_add() const {
   return disk_has_room_ && (majority_has_room_ || !raft_.leads());
 }
 
-// From here on a snapshot is due, and writes go on as it does.
+// From here on a snapshot is due as soon as it would hold a part of the log, and writes go on as it does.
 bool Replica::log_is_long() const {
   return raft_.log().bytes() > config_.limits.log_bytes / 2;
 }
@@ -45,7 +45,8 @@ bool Replica::log_takes_more(std::size_t bytes) {
   // A full disk takes what only deletes, and the rest is refused for that.
   if (!may_add() || log_bytes <= most / 2) return true;
   if (log_bytes > most) return false;
-  // Where it was short until now a snapshot begins first, in the next turn. Where it was not, none can.
+  // Where it was short until now a snapshot may begin first, in the next turn. Where it was not, none is due or
+  // none can be taken.
   if (!log_gets_shorter()) return log_is_long();
   if (!saving_) return true;
   const double saved = part_saved();

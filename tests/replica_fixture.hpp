@@ -106,6 +106,7 @@ struct Options {
   WatchLimits watch_limits = {};
 };
 
+// As long as a UUID.
 inline std::string identity_of(const std::string& name) {
   const std::string text = "identity of " + name;
   return text + std::string(wal::identity_bytes - text.size(), '.');
@@ -402,8 +403,6 @@ class Cluster {
     std::deque<PeerMessage> asked;
     std::deque<PeerMessage> answered;
   };
-
-  // As long as a UUID.
 
   static bool is_awake(const Node& node) { return node.replica && !node.asleep; }
 
