@@ -49,8 +49,8 @@ RULES = [
     # The replica, and its parts.
     (r"server/client_answer\.hpp",              r"common/message\.hpp",                                    True),
     (r"server/watches\..pp",                    r"(server/(client_answer|item)|common/message)\.hpp",      True),
-    (r"server/(replica|roster|translate)(_\w+)?\..pp",
-     r"(server/(raft/\w+|client_answer|snapshot_task|store|command|roster|translate|replica\w*|watches)"
+    (r"server/(replica|roster|translate|log_pace)(_\w+)?\..pp",
+     r"(server/(raft/\w+|client_answer|snapshot_task|store|command|roster|log_pace|translate|replica\w*|watches)"
      r"|common/(message|overloaded|snapshot_format))\.hpp",                                               True),
     (r"server/recovery\..pp",                    r"server/(file|wal|snapshots|replica)\.hpp",               True),
     (r"server/dry_directory\..pp",               r"server/file\.hpp",                                       True),

@@ -31,6 +31,7 @@
 #include "common/message.hpp"
 #include "server/client_answer.hpp"
 #include "server/command.hpp"
+#include "server/log_pace.hpp"
 #include "server/raft/raft.hpp"
 #include "server/roster.hpp"
 #include "server/snapshot_task.hpp"
@@ -263,18 +264,12 @@ class Replica {
     raft::Position position;
     raft::Payload context;
     std::uint64_t since = 0;  // tick
+    LogPace pace;             // of what this server, leading, appends meanwhile
     bool begun = false;
     bool walked = false;        // all of it
     std::size_t parts = 0;      // on their way to the disk
     std::uint64_t bytes = 0;    // walked so far
     std::uint64_t written = 0;  // bytes of its file
-    // Of a leader's log, since it began; and how it stood when the log had become long.
-    struct Pace {
-      double saved = 0;
-      std::size_t came = 0;
-    };
-    std::size_t came = 0;
-    std::optional<Pace> pace = {};
   };
   // A snapshot on its way to a follower.
   struct Sending {

@@ -36,27 +36,17 @@ double Replica::part_saved() const {
 }
 
 // Whether a leader takes another write when it has taken so many bytes of them this turn. What does not fit into
-// the log waits only where a snapshot under way will make room; so writes become as fast as snapshots are. What
-// comes while one is written is in the log until the next is whole: so it is two fifths of the log's limit, spread
-// evenly over what is left of the snapshot when the log becomes long.
+// the log waits only where a snapshot under way will make room; so writes become as fast as snapshots are.
 bool Replica::log_takes_more(std::size_t bytes) {
   const std::size_t most = config_.limits.log_bytes;
   const std::size_t log_bytes = raft_.log().bytes() + bytes;
   // A full disk takes what only deletes, and the rest is refused for that.
   if (!may_add() || log_bytes <= most / 2) return true;
   if (log_bytes > most) return false;
+  if (saving_) return saving_->pace.takes_more(part_saved(), bytes);
   // Where it was short until now a snapshot may begin first, in the next turn. Where it was not, none is due or
   // none can be taken.
-  if (!log_gets_shorter()) return log_is_long();
-  if (!saving_) return true;
-  const double saved = part_saved();
-  const std::size_t came = saving_->came + bytes;
-  if (!saving_->pace) saving_->pace = Saving::Pace{saved, came};
-  const Saving::Pace pace = *saving_->pace;
-  const double part = pace.saved < 1 ? (saved - pace.saved) / (1 - pace.saved) : 1;
-  const double left =
-      std::max(0.4 * static_cast<double>(most) - static_cast<double>(pace.came), 0.1 * static_cast<double>(most));
-  return static_cast<double>(came - pace.came) <= part * left;
+  return raft_.is_forgetting() || log_is_long();
 }
 
 std::uint64_t Replica::growth_of(std::string_view key, std::size_t value_bytes) const {

@@ -95,7 +95,10 @@ bool Replica::next_part_is_due() const {
 
 void Replica::begin_saving() {
   if (saving_ || !snapshot_is_due()) return;
-  saving_ = Saving{{applied_, applied_term_}, raft::Payload(command::encode(*store_->members())), now_};
+  saving_ = Saving{{applied_, applied_term_},
+                   raft::Payload(command::encode(*store_->members())),
+                   now_,
+                   LogPace(config_.limits.log_bytes)};
   snapshot_wanted_ = snapshot_is_bad_ = false;
   count_log_anew();
   store_->begin_walk();

@@ -219,7 +219,7 @@ void Replica::propose_queued() {
   }
   queued_.erase(queued_.begin(), queued_.begin() + static_cast<std::ptrdiff_t>(count));
   if (saving_) {
-    for (const raft::Payload& command : commands) saving_->came += raft::bytes_of(command);
+    for (const raft::Payload& command : commands) saving_->pace.took(raft::bytes_of(command));
   }
   if (commands.empty()) return;
   const std::optional<raft::Index> first = raft_.propose(std::move(commands));

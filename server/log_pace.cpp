@@ -1,0 +1,22 @@
+#include "server/log_pace.hpp"
+
+#include <algorithm>
+
+namespace kv {
+namespace {
+
+constexpr double part_for_all = 0.4;  // of the limit
+constexpr double least_part = 0.1;
+
+}  // namespace
+
+bool LogPace::takes_more(double saved, std::size_t bytes) {
+  const std::size_t came = came_ + bytes;
+  if (!start_) start_ = Start{saved, came};
+  const double gone_by = start_->saved < 1 ? (saved - start_->saved) / (1 - start_->saved) : 1;
+  const double for_the_rest =
+      std::max(part_for_all * most_ - static_cast<double>(start_->came), least_part * most_);
+  return static_cast<double>(came - start_->came) <= gone_by * for_the_rest;
+}
+
+}  // namespace kv
