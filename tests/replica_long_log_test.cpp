@@ -242,6 +242,7 @@ TEST_CASE("A server that took over a snapshot in the midst of its log takes writ
   cluster.release_snapshots("n3");
   cluster.tick(200);
   REQUIRE(!cluster["n3"].raft().lacks_state());
+  CHECK(cluster["n3"].raft().log().bytes() < most_log_bytes / 2);
   cluster.crash("n1");
   cluster.elect("n3");
   const Ids ids = ask_to_write_all(cluster, cluster.client("n3"), 60, 20);
@@ -286,4 +287,76 @@ TEST_CASE("A log that is long for what is not applied yet makes no more snapshot
   CHECK(cluster["n2"].raft().log().bytes() > most_log_bytes);
   CHECK(snapshots > 2);
   CHECK(snapshots < 250);
+}
+
+TEST_CASE("A snapshot that writes wait for goes as fast as the disk", "[replica][snapshot]") {
+  Cluster cluster(slow_snapshots(200));
+  const ClientId client = cluster.client("n1");
+  make_big_state(cluster, client);
+  cluster.tick(300);
+  cluster.stall_snapshots("n1");
+  const Ids ids = ask_to_write_all(cluster, client, 60);
+  REQUIRE(count_answered(cluster, ids) < 60);
+  cluster.release_snapshots("n1");
+  cluster.run();
+  check_in_order(cluster, ids);
+}
+
+TEST_CASE("A log that had become long while no snapshot fitted stays within its limit when one does",
+          "[replica][snapshot]") {
+  Options options = slow_snapshots();
+  options.size = 1;
+  Cluster cluster(options);
+  const ClientId client = cluster.client("n1");
+  make_big_state(cluster, client);
+  cluster.tick(500);
+  cluster.directory("n1").limit_space(cluster.directory("n1").used() + 300 * big);
+  ask_to_write_all(cluster, client, 60, 2, 500);
+  cluster.tick(60);
+  REQUIRE(cluster["n1"].raft().log().bytes() > most_log_bytes * 3 / 4);
+  cluster.directory("n1").limit_space(cluster.directory("n1").used() + 3000 * big);
+  cluster.stall_snapshots("n1");
+  cluster.tick(1000);
+  const Course course = write_beside_snapshots(cluster, 300);
+  CHECK(course.longest_log <= most_log_bytes + 2 * big);
+  cluster.release_snapshots("n1");
+  cluster.tick(100);
+  check_in_order(cluster, course.ids);
+}
+
+TEST_CASE("When the disk has room again a snapshot does not wait out the pause", "[replica][snapshot]") {
+  Options options = slow_snapshots();
+  options.size = 1;
+  Cluster cluster(options);
+  const ClientId client = cluster.client("n1");
+  ask_to_write_all(cluster, client, 8, 1);
+  cluster["n1"].disk_has_room(false);
+  cluster.at_once(client, message::Backup{});
+  cluster.tick(50);
+  const std::uint64_t before = snapshot_of(cluster, "n1");
+  REQUIRE(before > 0);
+  cluster["n1"].disk_has_room(true);
+  ask_to_write_all(cluster, client, 30, 1);
+  cluster.tick(50);
+  CHECK(snapshot_of(cluster, "n1") > before);
+}
+
+TEST_CASE("A follower whose log has grown beyond the limit makes writes wait when it leads",
+          "[replica][snapshot]") {
+  Cluster cluster(slow_snapshots());
+  cluster.stall_snapshots("n2");
+  const ClientId client = cluster.client("n1");
+  for (int i = 0; i < 60; ++i) {
+    ask_to_write(cluster, client, i);
+    cluster.tick(2);
+  }
+  REQUIRE(cluster["n2"].raft().log().bytes() > most_log_bytes);
+  cluster.crash("n1");
+  cluster.elect("n2");
+  const ClientId other = cluster.client("n2");
+  const std::uint64_t id = ask_to_write(cluster, other, 1);
+  CHECK(cluster.said(id) == "nothing yet");
+  cluster.release_snapshots("n2");
+  cluster.tick(50);
+  CHECK(cluster.said(id).starts_with("PUT_OK"));
 }
