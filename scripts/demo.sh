@@ -14,4 +14,7 @@ if [[ -z ${KVD_BIN:-} ]]; then
   [[ -d build/release ]] || cmake --preset release >/dev/null
   cmake --build build/release --target kvd kvctl --parallel "$(nproc)" >/dev/null
 fi
+# One at a time: the ports are always the same.
+exec 9>"${TMPDIR:-/tmp}/kvd-demo-$UID.lock"
+flock --nonblock 9 || { echo 'Another demonstration is running: this one waits for its end.'; flock 9; }
 exec python3 scripts/demo.py "${KVD_BIN:-$PWD/build/release/kvd}" "${KVCTL_BIN:-$PWD/build/release/kvctl}" "$@"

@@ -44,6 +44,9 @@ SLOWDOWN = float(os.environ.get("KV_TEST_SLOWDOWN", "1"))
 # 3 MiB of JSON alone take longer than this.
 QUICK = ["--heartbeat-interval", "50ms", "--election-timeout", f"{500 * SLOWDOWN:.0f}ms"]
 
+# For tests that demand that the leader stays: a disk or a machine that pauses for seconds is no reason for an election.
+CALM = ["--heartbeat-interval", "50ms", "--election-timeout", f"{5000 * SLOWDOWN:.0f}ms"]
+
 MAX_FRAME = 4 << 20
 SKIPPED = 77  # exit status by which ctest knows that every test was skipped
 
@@ -65,28 +68,35 @@ def wait_until(what, condition, timeout=10.0, every=0.01):
 _reservations = {}  # port -> the locked file's descriptor, for as long as this process lives
 
 
+def reserve_port(port):
+    """Whether this test program has the port now: nobody listens on it, and no other test program has it."""
+    if port in _reservations:
+        return False
+    folder = Path(tempfile.gettempdir()) / f"kvd-e2e-ports-{os.getuid()}"
+    folder.mkdir(exist_ok=True)
+    file = os.open(folder / str(port), os.O_CREAT | os.O_RDWR | os.O_CLOEXEC)
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as kvd does
+            probe.bind(("127.0.0.1", port))
+    except OSError:
+        os.close(file)
+        return False
+    _reservations[port] = file
+    return True
+
+
 def free_port():
     """A port that nobody listens on and no other test program was given.
 
     Not one of the kernel's own choice: from its range it also takes the local ports of outgoing connections,
     so a server that was killed might find its port taken, or a peer might connect to itself."""
     low, _ = Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()
-    folder = Path(tempfile.gettempdir()) / f"kvd-e2e-ports-{os.getuid()}"
-    folder.mkdir(exist_ok=True)
     for _ in range(1000):
         port = random.randrange(10000, max(int(low), 12000))
-        if port in _reservations:
-            continue
-        file = os.open(folder / str(port), os.O_CREAT | os.O_RDWR | os.O_CLOEXEC)
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            with socket.socket() as probe:
-                probe.bind(("127.0.0.1", port))
-        except OSError:
-            os.close(file)
-            continue
-        _reservations[port] = file
-        return port
+        if reserve_port(port):
+            return port
     raise AssertionError("no free port found")
 
 
@@ -285,6 +295,11 @@ def io_uring_works():
     return ring >= 0
 
 
+def proc_state(pid):
+    """As ps shows it: T is stopped."""
+    return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+
+
 class Node:
     """One kvd: its addresses and data directory stay, its process comes and goes."""
 
@@ -364,7 +379,7 @@ class Node:
             self.process.wait()
 
     def proc_state(self):
-        return Path(f"/proc/{self.pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+        return proc_state(self.pid)
 
     def rss_bytes(self):
         return int(re.search(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{self.pid}/status").read_text())[1]) * 1024
@@ -579,13 +594,17 @@ class TestCase(unittest.TestCase):
             cluster.start().wait_ready()
         return cluster
 
+    def led_cluster(self, leader, flags=QUICK, node_flags=None):
+        """Three servers, of which `leader` leads."""
+        cluster = self.cluster(3, [*flags, "--preferred-leader", leader], node_flags)
+        cluster[leader].wait_status("leads", lambda status: status["role"] == "leader")
+        cluster.wait_leader()
+        return cluster
+
     def late_cluster(self, late, delay):
         """Three servers, of which `late` (not n1) applies everything later. n1 leads: a leader that applies late
         would answer writes late, and then there would be nothing to wait for."""
-        cluster = self.cluster(3, [*QUICK, "--preferred-leader", "n1"], {late: ["--delay-replication", delay]})
-        cluster["n1"].wait_status("leads", lambda status: status["role"] == "leader")
-        cluster.wait_leader()
-        return cluster
+        return self.led_cluster("n1", node_flags={late: ["--delay-replication", delay]})
 
     def kvctl_environment(self, **extra):
         """kvctl's environment: state (session file, history) of this test's own."""

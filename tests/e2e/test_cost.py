@@ -5,7 +5,9 @@ The workload is one connection to the leader of three that sends 16 requests at 
 does so again. Each number is the difference of two runs, divided by the operations that one has more than the other:
 what starting and stopping cost is not in it. Instructions and allocations are counted by valgrind's callgrind, system
 calls by strace. A little depends on time all the same (a tick comes each 10 ms, and what arrives together is handled
-together): so there is a tolerance. What has become cheaper than recorded fails too, so that the record is renewed:
+together): so there is a tolerance, and where it does not suffice all is counted again, up to TRIES times, and the least
+of each run is taken, since whatever disturbs adds to it. What has become cheaper than recorded fails too, so that the
+record is renewed:
 
     KV_REWRITE_COSTS=1 python3 tests/e2e/test_cost.py
 """
@@ -24,13 +26,13 @@ import kv
 from test_durability import strace_works
 
 RECORD = Path(__file__).with_name("costs.json")
+REWRITE = os.environ.get("KV_REWRITE_COSTS")
 FEW, MANY, AT_ONCE = 1024, 5120, 16
+TRIES = 3
 # Slow as a server is under valgrind: nobody is to take it for dead.
 CALM = ["--heartbeat-interval", "500ms", "--election-timeout", "10s"]
 # Of the record, and beside it a part of one operation's: of system calls there are few, and turns come as they come.
 TOLERANCE = {"instructions": (0.12, 0), "allocations": (0.10, 0.1), "system calls": (0.15, 0.4)}
-# How many REPLICATIONs 16 PUTs come to a follower in is the machine's affair, and each has allocations of its own.
-TOLERANCE_AT_A_FOLLOWER = {**TOLERANCE, "allocations": (0.10, 0.5)}
 ALLOCATORS = ("malloc", "calloc", "realloc", "aligned_alloc", "posix_memalign", "operator new(")
 SYSTEM_CALLS_OF_DATA = ("sendto,sendmsg,recvfrom,recvmsg,epoll_wait,epoll_ctl,write,writev,read,fdatasync,pwrite64,"
                         "io_submit,io_getevents,io_uring_enter")
@@ -40,6 +42,11 @@ WAYS = {"by io_uring": "on", "by epoll": "off"}  # of sockets: the value of --io
 def is_released_build():
     """Sanitizers and debug builds have costs of their own."""
     return "/release/" in kv.KVD
+
+
+def is_as_recorded(what, cost, before):
+    of_record, beside_it = TOLERANCE[what]
+    return abs(cost - before) <= of_record * before + beside_it
 
 
 def requests(client, puts, gets):
@@ -108,6 +115,10 @@ class Cost(kv.TestCase):
         cluster.start().wait_ready(60)
         node.under = []
         kv.wait_until("n1 leads", lambda: cluster.wait_leader().name == "n1", 60)
+        if name == "n2" and measure is Callgrind:
+            # With n3 a majority would not need n2: how far it lags, and in how many REPLICATIONs the PUTs come to it,
+            # would be chance.
+            cluster["n3"].stop_for_good()
         meter.started(node)
         with cluster["n1"].connect(60) as client:
             answers = client.ask_all(requests(client, puts, gets), window=AT_ONCE)
@@ -119,12 +130,16 @@ class Cost(kv.TestCase):
             other.stop_for_good()
         return counts
 
-    def per_operation(self, measure, way):
+    def per_operation(self, measure, way, least):
+        """Counts all; `least` is the least that each run has counted so far."""
         def difference(after, before):
             return {what: (after[what] - before[what]) / (MANY - FEW) for what in after}
 
         def count(*arguments):
-            return self.count(measure, way, *arguments)
+            now = self.count(measure, way, *arguments)
+            before = least.get(arguments, now)
+            least[arguments] = {what: min(now[what], before[what]) for what in now}
+            return least[arguments]
 
         few = count("n1", FEW)
         return {"PUT at the leader": difference(count("n1", MANY), few),
@@ -137,21 +152,26 @@ class Cost(kv.TestCase):
             if way == "by io_uring" and not kv.io_uring_works():
                 print("the kernel has no io_uring for us: its costs are not counted")
                 continue
-            self.compare(way, self.per_operation(measure, way), recorded.setdefault(way, {}))
-        if os.environ.get("KV_REWRITE_COSTS"):
+            least = {}
+            for _ in range(TRIES):
+                measured = self.per_operation(measure, way, least)
+                if not REWRITE and all(is_as_recorded(what, cost, recorded[way][work][what])
+                                       for work, costs in measured.items() for what, cost in costs.items()):
+                    break
+            self.compare(way, measured, recorded.setdefault(way, {}))
+        if REWRITE:
             RECORD.write_text(json.dumps(recorded, indent=2) + "\n")
 
     def compare(self, way, measured, recorded):
         for work, costs in measured.items():
-            if os.environ.get("KV_REWRITE_COSTS"):
+            if REWRITE:
                 recorded.setdefault(work, {}).update({what: round(cost, 2) for what, cost in costs.items()})
             for what, cost in costs.items():
                 with self.subTest(way=way, work=work, what=what):
                     before = recorded[work][what]
-                    of_record, beside_it = (TOLERANCE_AT_A_FOLLOWER if "follower" in work else TOLERANCE)[what]
-                    self.assertLessEqual(abs(cost - before), of_record * before + beside_it,
-                                         f"{way}, {work}: {cost:.2f} {what}, and {before} are recorded: find out why; if "
-                                         f"it is meant to be so, renew {RECORD.name} (see the head of this file)")
+                    self.assertTrue(is_as_recorded(what, cost, before),
+                                    f"{way}, {work}: {cost:.2f} {what}, and {before} are recorded: find out why; if "
+                                    f"it is meant to be so, renew {RECORD.name} (see the head of this file)")
 
     def test_instructions_and_allocations(self):
         self.hold(Callgrind)

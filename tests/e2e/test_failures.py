@@ -141,9 +141,9 @@ class Death(FailureTest):
 class Stopping(FailureTest):
     def test_sigterm_hands_leadership_over(self):
         # So long a time-out that a gap without a hand-over could not be taken for one with it.
-        election_timeout = 3.0
-        servers = self.cluster(3, flags=["--election-timeout", "3s"])
-        leader = servers.wait_leader()
+        election_timeout = 10.0
+        servers = self.led_cluster("n1", ["--election-timeout", "10s"])
+        leader = servers["n1"]
         writers = self.load(node for node in servers if node is not leader)
         asked = time.monotonic()
         self.assertEqual(leader.terminate(), 0)
@@ -151,7 +151,7 @@ class Stopping(FailureTest):
         writers.wait_acknowledged(100, since=asked + stopped)
         writers.stop()
         answered = sorted(answered for _, answered in writers.acknowledged)
-        gap = max(later - earlier for earlier, later in zip(answered, answered[1:]))
+        gap = max(later - earlier for earlier, later in zip(answered, answered[1:]) if later >= asked)
         print(f"SIGTERM of the leader: exit 0 after {stopped:.2f} s; the longest time without a PUT_OK was "
               f"{gap * 1000:.0f} ms (election timeout {election_timeout * 1000:.0f} ms)")
         self.assertLess(gap, election_timeout / 2)

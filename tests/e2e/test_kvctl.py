@@ -87,14 +87,17 @@ class Commands(kv.TestCase):
 
     def test_a_server_that_is_down_costs_milliseconds(self):
         self.servers.followers()[0].kill()
-        slowest = 0.0
-        for number in range(10):
+        times = []
+        for number in range(20):
             started = time.monotonic()
             self.check(self.kvctl("put", "a", str(number), endpoints=self.servers.endpoints()), 0, "OK\n")
             self.check(self.kvctl("get", "a", endpoints=self.servers.endpoints()), 0, f"{number}\n")
-            slowest = max(slowest, time.monotonic() - started)
-        print(f"the slowest put and get with one server down took {slowest * 1000:.0f} ms")
-        self.assertLess(slowest, 2 * kv.SLOWDOWN)
+            times.append(time.monotonic() - started)
+        # About half of the pairs meet the one that is down; one or two may meet a disk that pauses.
+        *_, third, _, slowest = sorted(times)
+        print(f"with one server down the slowest put and get took {slowest * 1000:.0f} ms, "
+              f"the third slowest {third * 1000:.0f} ms")
+        self.assertLess(third, 2 * kv.SLOWDOWN)
 
     def test_a_server_that_hangs_is_passed_over(self):
         self.servers.followers()[0].pause()
@@ -129,8 +132,8 @@ class BetweenRuns(kv.TestCase):
     """put and get are two processes; what the first has seen the second must see."""
 
     def test_own_writes_are_read_with_a_late_server(self):
-        # Later than a process of its own takes to ask.
-        servers = self.late_cluster("n3", f"{int(100 * kv.SLOWDOWN)}ms")
+        # Later than a process of its own takes to ask. Nobody waits so long: another server answers instead.
+        servers = self.late_cluster("n3", "2s")
         waited = 0
         for number in range(PAIRS):
             self.check(self.kvctl("put", "a", f"v{number}", endpoints=servers.endpoints()), 0, "OK\n")
@@ -151,10 +154,14 @@ class BetweenRuns(kv.TestCase):
         self.check(self.kvctl("get", "a", "--after", "nonsense", endpoints=servers.endpoints()), 2, "", "nonsense")
 
     def test_waiting_is_told(self):
-        servers = self.late_cluster("n3", "500ms")
-        self.check(self.kvctl("put", "a", "1", endpoints=servers["n1"].address), 0, "OK\n")
-        result = self.check(self.kvctl("get", "a", endpoints=servers["n3"].address), 0, "1\n")
-        self.assertRegex(result.stderr, r"^n3 is behind \(\d+ < \d+\): waiting\n$")
+        servers = self.late_cluster("n3", "3s")
+
+        def told():
+            self.check(self.kvctl("put", "a", "1", endpoints=servers["n1"].address), 0, "OK\n")
+            return self.check(self.kvctl("get", "a", endpoints=servers["n3"].address), 0, "1\n").stderr
+
+        # A get that has come too late to wait says nothing.
+        self.assertRegex(kv.wait_until("a get waits", told, 30), r"^n3 is behind \(\d+ < \d+\): waiting\n$")
 
     def session_files(self):
         return sorted(path for path in (self.folder / "state").rglob("*") if path.is_file())

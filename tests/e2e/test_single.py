@@ -3,23 +3,12 @@
 import json
 import os
 import re
-import socket
 import subprocess
 import unittest
 
 import kv
 
-DEFAULT_ADDRESS = "127.0.0.1:7401"
-
-
-def default_port_is_free():
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", 7401))
-        except OSError:
-            return False
-    return True
+DEFAULT_PORT = 7401
 
 
 class Bare(kv.Node):
@@ -53,9 +42,9 @@ class FirstMinutes(kv.TestCase):
         self.check(self.kvctl("get", "a", endpoints=endpoints), 0, "1\n")
         self.assertTrue(node.data_dir.is_dir())
 
-    @unittest.skipUnless(default_port_is_free(), "port 7401 is in use here")
+    @unittest.skipUnless(kv.reserve_port(DEFAULT_PORT), f"port {DEFAULT_PORT} is in use here")
     def test_no_flags_at_all(self):
-        self.try_it(self.bare(address=DEFAULT_ADDRESS), endpoints=None)
+        self.try_it(self.bare(address=f"127.0.0.1:{DEFAULT_PORT}"), endpoints=None)
 
     def test_an_empty_folder(self):
         node = self.bare()
