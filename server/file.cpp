@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -238,6 +239,12 @@ class PosixDirectory : public Directory {
 
   void sync() override {
     if (::fsync(handle_.fd()) < 0) fail("sync", path_);
+  }
+
+  std::uint64_t free_bytes() override {
+    struct statvfs status {};
+    if (::fstatvfs(handle_.fd(), &status) < 0) return UINT64_MAX;
+    return std::uint64_t{status.f_bavail} * status.f_frsize;
   }
 
  protected:

@@ -79,13 +79,15 @@ class Directory {
   // In one step, also after a crash; replaces `to` where it exists. Open files stay what they are.
   virtual void rename(const std::string& from, const std::string& to) = 0;
   virtual void remove(const std::string& name) = 0;
-  // The same for a big file that nobody else has open. null: nothing is left to be given back, or it cannot be done
-  // little by little.
+  // The same for a big file; who has it open must be done before the remains go. null: nothing is left to be given
+  // back, or it cannot be done little by little.
   virtual std::unique_ptr<Remains> remove_gently(const std::string& name) {
     remove(name);
     return nullptr;
   }
   virtual void sync() = 0;
+  // How many bytes more its files may take, as far as is known.
+  virtual std::uint64_t free_bytes() { return UINT64_MAX; }
 };
 
 // The real one. Creates the folder (and its parents) where it is missing, durably.

@@ -118,7 +118,7 @@ void restore_backup(Directory& directory, File& backup, const std::string& backu
   Snapshots snapshots(directory, options);
   loaded.store->begin_walk();
   for (bool first = true, more = true; more; first = false) {
-    snapshot_task::Save part{loaded.position, first, {}, {}};
+    snapshot_task::Save part{loaded.position, first, 0, {}, {}};
     more = loaded.store->walk(restored_piece_bytes, part.records);
     if (!more) part.totals = loaded.store->walk_totals();
     const auto saved = snapshots.perform(std::move(part));

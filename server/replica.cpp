@@ -450,8 +450,12 @@ void Replica::expire() {
                "for the first start");
     return true;
   });
-  // Looking through many takes a while: then a time-out may come a little late, and never costs much.
-  next_deadline_ = std::max(next_deadline_, now_ + open_requests() / requests_looked_at_a_tick);
+  next_deadline_ = std::max(next_deadline_, now_ + ticks_late());
+}
+
+// Looking through many takes a while: then a time-out may come a little late, and never costs much.
+std::uint64_t Replica::ticks_late() const {
+  return open_requests() / requests_looked_at_a_tick;
 }
 
 std::size_t Replica::open_requests() const {

@@ -298,6 +298,7 @@ class Replica {
   void note_members(const command::Members& members);
   void expire();
   std::uint64_t deadline_of(const std::optional<std::uint64_t>& timeout_ms) const;
+  std::uint64_t ticks_late() const;
   std::size_t open_requests() const;
   void expect(std::uint64_t deadline) { next_deadline_ = std::min(next_deadline_, deadline); }
 
@@ -314,7 +315,7 @@ class Replica {
   void receive_forward(const raft::NodeId& from, message::Forward& forward);
   void receive_forward_ok(const raft::NodeId& from, message::ForwardOk& answer);
   bool has_room_for(const raft::Payload& command) const;
-  static std::uint64_t told_of_queue_at(const Origin& origin, std::uint64_t deadline);
+  std::uint64_t told_of_queue_at(const Origin& origin, std::uint64_t deadline) const;
   void enqueue(Origin origin, raft::Payload command, std::uint64_t deadline);
   void route_writes();
   std::size_t count_proposable();
@@ -331,9 +332,10 @@ class Replica {
   void expire_writes();
 
   // replica_room.cpp
+  bool has_room() const;
   bool may_add() const;
+  std::string what_has_no_room() const;
   bool log_is_long() const;
-  bool log_gets_shorter() const;
   double part_saved() const;
   bool log_takes_more(std::size_t bytes);
   std::uint64_t growth_of(std::string_view key, std::size_t value_bytes) const;
@@ -355,6 +357,7 @@ class Replica {
   void begin_saving();
   void keep_saving();
   std::uint64_t bytes_of_items_in_snapshot() const;
+  std::uint64_t likely_bytes_of_snapshot() const;
   void save_next_part();
   bool next_part_is_due() const;
   void on_done(snapshot_result::Saved& saved);
@@ -416,7 +419,8 @@ class Replica {
   std::uint64_t next_deadline_ = UINT64_MAX;  // no open request ends before this tick
   std::uint64_t next_number_ = 1;
   bool stopping_ = false;
-  bool disk_has_room_ = true;
+  bool disk_has_room_ = true;  // for the log
+  bool snapshot_fits_ = true;  // on the disk, as the last one has shown
   bool disk_hung_ = false;
   bool majority_has_room_ = true;  // as far as the leader knows
   bool quota_warned_ = false;

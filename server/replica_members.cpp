@@ -89,8 +89,9 @@ void Replica::keep_preferred_leader() {
     return;
   }
   // Others may have room where this server has none.
-  if (!disk_has_room_ && majority_has_room_ && now_ % config_.election_ticks == 0) {
-    notice(Notice::Level::info, "handing leadership over: this server's disk is full");
+  if (!has_room() && majority_has_room_ && now_ % config_.election_ticks == 0) {
+    const char* what = disk_has_room_ ? "has no room for a snapshot" : "is full";
+    notice(Notice::Level::info, std::string("handing leadership over: this server's disk ") + what);
     hand_over();
     return;
   }

@@ -11,13 +11,25 @@ void Replica::disk_has_room(bool has_room) {
   if (disk_has_room_ && !has_room) want(snapshot_task::MakeRoom{});
   if (!disk_has_room_ && has_room) next_snapshot_tick_ = 0;
   disk_has_room_ = has_room;
-  raft_.set_full(!has_room);
+  raft_.set_full(!this->has_room());
+}
+
+// The disk's alone is not enough: where no snapshot fits, nothing makes a log shorter that is full.
+bool Replica::has_room() const {
+  return disk_has_room_ && (snapshot_fits_ || raft_.log().bytes() <= config_.limits.log_bytes);
 }
 
 // A leader without room hands over to one that has some; till then it cannot write. And what a majority has no room
 // for would never be committed.
 bool Replica::may_add() const {
-  return disk_has_room_ && (majority_has_room_ || !raft_.leads());
+  return has_room() && (majority_has_room_ || !raft_.leads());
+}
+
+std::string Replica::what_has_no_room() const {
+  if (has_room()) return "the disks of a majority of the servers are full";
+  const std::string disk = "the disk of the leader, " + config_.self.node;
+  if (!disk_has_room_) return disk + ", is full";
+  return disk + ", has no room for a snapshot, and its log is as long as it may be";
 }
 
 // From here on a snapshot is due as soon as it would hold a part of the log, and writes go on as it does.
@@ -25,13 +37,8 @@ bool Replica::log_is_long() const {
   return raft_.log().bytes() > config_.limits.log_bytes / 2;
 }
 
-bool Replica::log_gets_shorter() const {
-  return saving_ || raft_.is_forgetting();
-}
-
 double Replica::part_saved() const {
-  std::uint64_t all = std::max<std::uint64_t>(saving_->bytes, 1);
-  if (!saving_->walked) all = std::max(all, bytes_of_items_in_snapshot() + snapshot_bytes_beside_items_);
+  const std::uint64_t all = std::max({saving_->bytes, likely_bytes_of_snapshot(), std::uint64_t{1}});
   return std::min(static_cast<double>(saving_->written) / static_cast<double>(all), 1.0);
 }
 
@@ -40,13 +47,13 @@ double Replica::part_saved() const {
 bool Replica::log_takes_more(std::size_t bytes) {
   const std::size_t most = config_.limits.log_bytes;
   const std::size_t log_bytes = raft_.log().bytes() + bytes;
-  // A full disk takes what only deletes, and the rest is refused for that.
+  // Without room what only deletes is taken, and the rest is refused for that.
   if (!may_add() || log_bytes <= most / 2) return true;
   if (log_bytes > most) return false;
-  if (saving_) return saving_->pace.takes_more(part_saved(), bytes);
+  if (saving_) return saving_->pace.takes_more(part_saved(), bytes, most - log_bytes);
   // Where it was short until now a snapshot may begin first, in the next turn. Where it was not, none is due or
   // none can be taken.
-  return raft_.is_forgetting() || log_is_long();
+  return log_is_long();
 }
 
 std::uint64_t Replica::growth_of(std::string_view key, std::size_t value_bytes) const {
@@ -74,8 +81,9 @@ std::uint64_t Replica::growth_of(const command::Command& command) const {
 
 // Every tick: who has room, and whether the quota is near.
 void Replica::look_at_room() {
+  raft_.set_full(!has_room());
   if (raft_.leads()) {
-    std::size_t with_room = disk_has_room_ ? 1 : 0;
+    std::size_t with_room = has_room() ? 1 : 0;
     for (const std::string& name : roster_.names()) {
       const raft::Progress* progress = raft_.progress_of(raft::NodeId(name));
       if (progress && !progress->full) ++with_room;

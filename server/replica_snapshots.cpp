@@ -109,13 +109,19 @@ std::uint64_t Replica::bytes_of_items_in_snapshot() const {
   return store_->bytes() + store_->keys() * snapshot::item_overhead_bytes;
 }
 
+std::uint64_t Replica::likely_bytes_of_snapshot() const {
+  return bytes_of_items_in_snapshot() + snapshot_bytes_beside_items_;
+}
+
 // The walk goes on beside all else, a part at a time.
 void Replica::keep_saving() {
   while (saving_ && next_part_is_due()) save_next_part();
 }
 
 void Replica::save_next_part() {
-  snapshot_task::Save part{saving_->position, !saving_->begun, {}, {}};
+  snapshot_task::Save part{saving_->position, !saving_->begun, 0, {}, {}};
+  // A disk is not filled in vain again and again. But a first time it may be that room is on its way back.
+  if (part.first && !snapshot_fits_) part.needs_bytes = likely_bytes_of_snapshot();
   part.records.reserve(config_.snapshot_piece_bytes + usual_item_bytes);  // the last one may go beyond a piece
   if (!store_->walk(config_.snapshot_piece_bytes, part.records)) {
     part.totals = store_->walk_totals();
@@ -135,6 +141,7 @@ void Replica::on_done(snapshot_result::Saved& saved) {
   if (!saved.whole) return;
   const Saving done = *std::exchange(saving_, std::nullopt);
   snapshot_ = saved.position;
+  snapshot_fits_ = true;
   snapshot_bytes_beside_items_ = saved.bytes - std::min(saved.bytes, bytes_of_items_in_snapshot());
   // However often they are due, there is some time without one.
   rest_until_ = now_ + (now_ - done.since) / 4;
@@ -154,7 +161,9 @@ void Replica::on_done(snapshot_result::NotSaved& not_saved) {
   saving_.reset();
   store_->end_walk();
   snapshot_wanted_ = true;
+  snapshot_fits_ = false;
   next_snapshot_tick_ = now_ + pause_without_room;
+  want(snapshot_task::MakeRoom{});
   notice(Notice::Level::warn,
          "the disk has no room for a snapshot: the log stays as long as it is, and it is tried again in 10 s");
 }

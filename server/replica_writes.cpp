@@ -97,14 +97,13 @@ command::Command decoded(const raft::Payload& payload) {
 
 bool Replica::has_room_for(const raft::Payload& command) const {
   const std::size_t open = queued_.size() + proposed_.size() + forwarded_.size();
-  return open < config_.limits.open_writes &&
-         open_write_bytes_ + command.size() <= config_.limits.open_write_bytes &&
-         (log_gets_shorter() || raft_.log().bytes() <= config_.limits.log_bytes);
+  return open < config_.limits.open_writes && open_write_bytes_ + command.size() <= config_.limits.open_write_bytes;
 }
 
 // A peer is told what came of its write before its own clock would have to guess.
-std::uint64_t Replica::told_of_queue_at(const Origin& origin, std::uint64_t deadline) {
-  return std::holds_alternative<ForPeer>(origin) ? deadline - std::min(deadline, told_ahead_ticks) : deadline;
+std::uint64_t Replica::told_of_queue_at(const Origin& origin, std::uint64_t deadline) const {
+  if (!std::holds_alternative<ForPeer>(origin)) return deadline;
+  return deadline - std::min(deadline, told_ahead_ticks + ticks_late());
 }
 
 void Replica::enqueue(Origin origin, raft::Payload command, std::uint64_t deadline) {
@@ -200,11 +199,9 @@ void Replica::propose_queued() {
     const std::uint64_t growth = config_.quota == 0 ? 0 : growth_of(command);
     if (adds(command) && !may_add()) {
       fail_write(queued.origin, message::Code::no_space,
-                 (disk_has_room_ ? std::string("the disks of a majority of the servers are full")
-                                 : "the disk of the leader, " + config_.self.node + ", is full") +
-                     ": make room there; deleting keys helps if a snapshot of the rest fits beside the log; reads "
-                     "and deletes "
-                     "still work");
+                 what_has_no_room() +
+                     ": make room there; deleting keys helps if a snapshot of the rest fits beside "
+                     "the log; reads and deletes still work");
       continue;
     }
     if (growth > 0 && store_->bytes() + growth_ + growth > config_.quota) {

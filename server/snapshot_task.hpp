@@ -29,6 +29,7 @@ namespace snapshot_task {
 struct Save {
   raft::Position position;
   bool first = false;
+  std::uint64_t needs_bytes = 0;           // the first: it is not begun where there are fewer
   std::string records;                     // may be empty
   std::optional<snapshot::Totals> totals;  // with the last part: it becomes durable, and older ones may go
 };

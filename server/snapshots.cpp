@@ -170,9 +170,11 @@ std::vector<std::unique_ptr<Remains>> Snapshots::take_remains() {
   return std::exchange(remains_, {});
 }
 
-void Snapshots::remove(const std::string& name) {
+// Nothing of it is used, so it does not matter what of it is on the disk.
+void Snapshots::remove_unfinished(const std::string& name) {
   const std::vector<std::string> names = directory_.list();
-  if (std::find(names.begin(), names.end(), name) != names.end()) directory_.remove(name);
+  if (std::find(names.begin(), names.end(), name) == names.end()) return;
+  if (auto remains = directory_.remove_gently(name)) remains_.push_back(std::move(remains));
 }
 
 // From now on it is a snapshot, whatever happens.
@@ -182,23 +184,27 @@ void Snapshots::give_name(GentleWriter& file, const std::string& temporary, raft
   directory_.sync();
 }
 
+bool Snapshots::is_read(raft::Position position) const {
+  return std::any_of(reading_.begin(), reading_.end(),
+                     [&](const auto& item) { return item.second.position == position; });
+}
+
 // Returns the position of the last one that is kept beside the newest; 0: none.
 raft::Index Snapshots::keep_newest(std::size_t count) {
   std::vector<raft::Position> positions = list_snapshots(directory_);
-  std::vector<std::unique_ptr<Remains>> remains;  // until their names are gone for good: they lose their bytes
   for (; positions.size() > count; positions.pop_back()) {
-    const raft::Position oldest = positions.back();
-    const bool is_read = std::any_of(reading_.begin(), reading_.end(),
-                                     [&](const auto& item) { return item.second.position == oldest; });
-    if (is_read) {
-      directory_.remove(snapshot_file_name(oldest));
-    } else {
-      remains.push_back(directory_.remove_gently(snapshot_file_name(oldest)));
-    }
+    gone_.push_back({positions.back(), directory_.remove_gently(snapshot_file_name(positions.back()))});
   }
   directory_.sync();
-  remains_ = std::move(remains);
+  let_go();  // their names are gone for good: they may lose their bytes
   return positions.size() > 1 ? positions.back().index : raft::Index{};
+}
+
+void Snapshots::let_go() {
+  for (Gone& gone : gone_) {
+    if (gone.remains && !is_read(gone.position)) remains_.push_back(std::move(gone.remains));
+  }
+  std::erase_if(gone_, [](const Gone& gone) { return !gone.remains; });
 }
 
 // ---- Saving
@@ -207,21 +213,21 @@ std::optional<SnapshotResult> Snapshots::carry_out(snapshot_task::Save& task) {
   if (!task.first && (!saving_ || saving_->position != task.position)) {
     return snapshot_result::NotSaved{task.position};
   }
+  if (task.needs_bytes > directory_.free_bytes()) return snapshot_result::NotSaved{task.position};
   try {
     return save(task);
   } catch (const FileError& error) {
     if (!error.no_space()) throw;
   }
-  // Nothing of it is used, so it does not matter what of it is on the disk.
   saving_.reset();
-  remove(saving_name);
+  remove_unfinished(saving_name);
   return snapshot_result::NotSaved{task.position};
 }
 
 snapshot_result::Saved Snapshots::save(snapshot_task::Save& task) {
   if (task.first) {
     saving_.reset();
-    remove(saving_name);
+    remove_unfinished(saving_name);
     saving_ = std::make_unique<Saving>(Saving{task.position, snapshot::Writer(header_of(task.position)),
                                               GentleWriter(directory_.create(saving_name), options_.part_bytes)});
     saving_->file.append(saving_->writer.begin());
@@ -261,6 +267,7 @@ std::optional<SnapshotResult> Snapshots::carry_out(snapshot_task::Read& task) {
   if (!reading.file || reading.position != task.position) {
     try {
       reading = {task.position, directory_.open(snapshot_file_name(task.position))};
+      let_go();  // of what it has read before
     } catch (const FileError& error) {
       if (error.error() != ENOENT) throw;
       reading_.erase(task.reader);
@@ -276,6 +283,7 @@ std::optional<SnapshotResult> Snapshots::carry_out(snapshot_task::Read& task) {
 
 std::optional<SnapshotResult> Snapshots::carry_out(snapshot_task::Release& task) {
   reading_.erase(task.reader);
+  let_go();
   return std::nullopt;
 }
 
@@ -288,7 +296,7 @@ std::optional<SnapshotResult> Snapshots::carry_out(snapshot_task::Receive& task)
     if (!error.no_space()) throw;
   }
   receiving_.reset();
-  remove(receiving_name);
+  remove_unfinished(receiving_name);
   return snapshot_result::Received{task.from, task.position, 0, nullptr, {}, "the disk has no room for it", false};
 }
 
@@ -298,7 +306,7 @@ snapshot_result::Received Snapshots::receive(snapshot_task::Receive& task) {
   if (!goes_on) {
     if (task.offset != 0) return received;
     receiving_.reset();
-    remove(receiving_name);
+    remove_unfinished(receiving_name);
     receiving_ = std::make_unique<Receiving>(
         Receiving{task.position, task.size, Loader(options_.max_sessions),
                   GentleWriter(directory_.create(receiving_name), options_.part_bytes)});
@@ -314,7 +322,7 @@ snapshot_result::Received Snapshots::receive(snapshot_task::Receive& task) {
   if (!problem && all && receiving_->loader.position() != task.position) problem = "it is of another position";
   if (problem) {
     receiving_.reset();
-    remove(receiving_name);
+    remove_unfinished(receiving_name);
     received.offset = 0;
     received.problem = std::move(*problem);
     received.damaged = true;

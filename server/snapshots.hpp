@@ -75,6 +75,11 @@ class Snapshots {
     raft::Position position;
     std::unique_ptr<File> file;
   };
+  // Keeps its bytes as long as somebody reads it.
+  struct Gone {
+    raft::Position position;
+    std::unique_ptr<Remains> remains;  // null: there are none
+  };
 
   std::optional<SnapshotResult> carry_out(snapshot_task::Save& task);
   std::optional<SnapshotResult> carry_out(snapshot_task::Read& task);
@@ -87,13 +92,16 @@ class Snapshots {
   snapshot_result::Received receive(snapshot_task::Receive& task);
   void give_name(GentleWriter& file, const std::string& temporary, raft::Position position);
   raft::Index keep_newest(std::size_t count);
-  void remove(const std::string& name);
+  void remove_unfinished(const std::string& name);
+  bool is_read(raft::Position position) const;
+  void let_go();
 
   Directory& directory_;
   SnapshotOptions options_;
   std::unique_ptr<Saving> saving_;
   std::unique_ptr<Receiving> receiving_;
   std::map<SnapshotReader, Reading> reading_;
+  std::vector<Gone> gone_;
   std::vector<std::unique_ptr<Remains>> remains_;
 };
 

@@ -8,9 +8,9 @@ using kv::LogPace;
 namespace {
 
 // Bytes that it takes, ten at a time, when so much of the snapshot is written.
-std::size_t take_all(LogPace& pace, double saved) {
+std::size_t take_all(LogPace& pace, double saved, std::size_t room = 1000) {
   std::size_t bytes = 0;
-  while (pace.takes_more(saved, bytes)) bytes += 10;
+  while (pace.takes_more(saved, bytes, room - bytes)) bytes += 10;
   pace.took(bytes);
   return bytes;
 }
@@ -53,4 +53,18 @@ TEST_CASE("log pace: a snapshot of which more is left than it seemed holds it up
 TEST_CASE("log pace: all of it may come where the whole snapshot is written", "[log_pace]") {
   LogPace pace(1000);
   CHECK(take_all(pace, 1) == 410);
+}
+
+TEST_CASE("log pace: where the log has less room, that comes as evenly", "[log_pace]") {
+  LogPace pace(1000);
+  CHECK(take_all(pace, 0, 200) == 10);
+  CHECK(take_all(pace, 0.5, 190) == 100);
+  CHECK(take_all(pace, 1, 90) == 100);
+}
+
+TEST_CASE("log pace: what comes in the turn that makes the log long counts as before that", "[log_pace]") {
+  LogPace pace(1000);
+  CHECK(pace.takes_more(0, 300, 500));
+  pace.took(300);
+  CHECK(take_all(pace, 0.5, 500) == 60);
 }

@@ -75,6 +75,8 @@ class MemoryDirectory final : public Directory {
     disk_->durable_names = disk_->names;
   }
 
+  std::uint64_t free_bytes() override { return disk_->space - std::min(disk_->space, disk_->used()); }
+
   // All files as a reader sees them now.
   Image image() const {
     Image image;

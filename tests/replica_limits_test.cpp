@@ -12,49 +12,6 @@ std::uint64_t waiting(Cluster& cluster, const std::string& node) {
 
 }  // namespace
 
-TEST_CASE("NO_SPACE where the leader's disk is full; reads and deletes still work", "[replica]") {
-  Cluster cluster;
-  cluster.at_once(cluster.client("n1"), put("colour", "blue"));
-  cluster["n1"].disk_has_room(false);
-  for (const std::string node : {"n1", "n2"}) {
-    const ClientId client = cluster.client(node);
-    CHECK(cluster.at_once(client, put("colour", "red")) == "ERROR NO_SPACE");
-    CHECK(cluster.at_once(client, linearizable("colour")) == "GET_OK blue@2");
-    CHECK(cluster.at_once(client, erase("shape")).starts_with("DELETE_OK"));
-  }
-  cluster["n1"].disk_has_room(true);
-  CHECK(cluster.at_once(cluster.client("n2"), put("colour", "red")).starts_with("PUT_OK"));
-}
-
-TEST_CASE("A disk that takes no write is told of, to the log and to clients", "[replica]") {
-  const bool is_full = GENERATE(true, false);
-  Cluster cluster({.size = 1});
-  cluster["n1"].disk_has_room(!is_full);
-  cluster.stall_disk("n1");
-  const std::string what =
-      is_full ? "the disk is so full that it has not taken a write for longer than an election takes"
-              : "the disk has not finished a write for longer than an election takes";
-  cluster.ask(cluster.client("n1"), erase("colour"));
-  cluster.run();
-  cluster.tick(election_ticks);
-  CHECK(cluster.warnings("n1").empty());
-  cluster.tick(1);
-  CHECK(cluster.warnings("n1") == std::vector{what + ": until it has, this server neither leads nor votes"});
-
-  const auto id = cluster.ask(cluster.client("n1"), erase("colour"), 100);
-  cluster.tick(12);
-  CHECK(cluster.last<message::Error>(id).code == message::Code::no_leader);
-  CHECK(cluster.last<message::Error>(id).message == "n1 found no leader in time: " + what);
-
-  cluster.release_disk("n1");
-  cluster["n1"].disk_has_room(true);
-  cluster.tick(3 * election_ticks);
-  CHECK(cluster.at_once(cluster.client("n1"), put("colour", "red")).starts_with("PUT_OK"));
-  CHECK(cluster.warnings("n1").size() == 1);
-  CHECK(std::count(cluster.news("n1").begin(), cluster.news("n1").end(),
-                   "the disk has finished the write that it was busy with") == 1);
-}
-
 TEST_CASE("More writes under way than the limit: OVERLOADED, until some are done", "[replica]") {
   const std::string asked = GENERATE("n1", "n2");
   Cluster cluster({.limits = {.open_writes = 2}});

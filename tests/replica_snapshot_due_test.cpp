@@ -103,3 +103,42 @@ TEST_CASE("Servers take their snapshots in turns", "[replica][snapshot]") {
   CHECK(snapshot_of(cluster, "n2") == 50);
   CHECK(snapshot_of(cluster, "n3") == 40);
 }
+
+TEST_CASE("However often snapshots are due, there is some time without one", "[replica][snapshot]") {
+  Options options = often(100'000);
+  options.snapshot_log_bytes = 5000;
+  options.size = 1;
+  Cluster cluster(options);
+  cluster.stall_snapshots("n1");
+  write(cluster, "n1", 6, std::string(1000, 'v'));
+  cluster.tick(200);
+  cluster.release_snapshots("n1");
+  cluster.run();
+  const std::uint64_t first = snapshot_of(cluster, "n1");
+  REQUIRE(first > 0);
+  write(cluster, "n1", 12, std::string(1000, 'v'));
+  cluster.tick(30);
+  CHECK(snapshot_of(cluster, "n1") == first);
+  cluster.tick(200);
+  CHECK(snapshot_of(cluster, "n1") > first);
+}
+
+TEST_CASE("Who asks for a snapshot while one is taken gets that, if it is new enough, and no other is taken",
+          "[replica][snapshot]") {
+  Options options = often(100'000);
+  options.size = 1;
+  Cluster cluster(options);
+  write(cluster, "n1", 20);
+  cluster.stall_snapshots("n1");
+  const auto first = cluster.ask(cluster.client("n1"), message::Backup{});
+  cluster.run();
+  const std::uint64_t position = cluster["n1"].applied();
+  const auto second = cluster.ask(cluster.client("n1"), message::Backup{});
+  cluster.run();
+  write(cluster, "n1", 1);
+  cluster.release_snapshots("n1");
+  cluster.tick(1000);
+  CHECK(cluster.said(first) == "BACKUP_OK");
+  CHECK(cluster.said(second) == "BACKUP_OK");
+  CHECK(snapshot_of(cluster, "n1") == position);
+}

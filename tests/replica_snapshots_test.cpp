@@ -369,30 +369,6 @@ TEST_CASE("Writes that are under way count for the quota", "[replica][snapshot]"
   CHECK(cluster.said(first).starts_with("PUT_OK"));
 }
 
-TEST_CASE("A leader whose disk is full hands over to a server that has room", "[replica][snapshot]") {
-  Cluster cluster;
-  cluster["n1"].disk_has_room(false);
-  cluster.tick(3 * election_ticks);
-  CHECK_FALSE(cluster["n1"].raft().leads());
-  CHECK(cluster.at_once(cluster.client("n2"), put("a", "b")).starts_with("PUT_OK"));
-  CHECK(cluster.at_once(cluster.client("n1"), put("a", "c")).starts_with("PUT_OK"));
-}
-
-TEST_CASE("What a majority has no room for gets NO_SPACE, and a minority is no hindrance", "[replica][snapshot]") {
-  Cluster cluster;
-  cluster["n2"].disk_has_room(false);
-  cluster.tick(heartbeat_ticks + 1);
-  CHECK(cluster.at_once(cluster.client("n1"), put("a", "b")).starts_with("PUT_OK"));
-  cluster["n3"].disk_has_room(false);
-  cluster.tick(heartbeat_ticks + 1);
-  CHECK(cluster.at_once(cluster.client("n1"), put("a", "c")) == "ERROR NO_SPACE");
-  CHECK(cluster.at_once(cluster.client("n1"), erase("a")).starts_with("DELETE_OK"));
-  CHECK(cluster["n1"].status().full);
-  cluster["n3"].disk_has_room(true);
-  cluster.tick(heartbeat_ticks + 1);
-  CHECK(cluster.at_once(cluster.client("n1"), put("a", "d")).starts_with("PUT_OK"));
-}
-
 // ---- Backups, and what begins with them
 
 TEST_CASE("A backup is a whole snapshot of at least what there was, from any server, with the writes going on",
