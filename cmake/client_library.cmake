@@ -14,7 +14,7 @@ target_compile_options(kvd_client INTERFACE $<$<CXX_COMPILER_ID:GNU>:-Wno-mismat
 if(KV_SANITIZE)
   target_link_options(kvd_client INTERFACE -fsanitize=${KV_SANITIZE})
 endif()
-target_link_libraries(kvd_client PUBLIC Threads::Threads PRIVATE PkgConfig::sodium PkgConfig::uuid)
+target_link_libraries(kvd_client PUBLIC Threads::Threads PRIVATE absl::strings PkgConfig::uuid)
 
 include(CMakePackageConfigHelpers)
 set(package_folder ${CMAKE_INSTALL_LIBDIR}/cmake/kvd-client)

@@ -1,6 +1,6 @@
 #include "common/text.hpp"
 
-#include <sodium.h>
+#include <absl/strings/escaping.h>
 #include <uuid/uuid.h>
 
 #include <algorithm>
@@ -11,6 +11,11 @@
 
 namespace kv {
 namespace {
+
+// Debian's Abseil has a type of its own.
+absl::string_view to_absl(std::string_view text) {
+  return {text.data(), text.size()};
+}
 
 char32_t code_point(std::string_view character) {
   const auto at = [&](std::size_t i) { return static_cast<unsigned char>(character[i]); };
@@ -190,24 +195,20 @@ bool is_uuid(std::string_view text) {
 }
 
 std::string base64_encode(std::string_view bytes) {
-  // libsodium counts the zero that it puts at the end.
-  std::string out(sodium_base64_encoded_len(bytes.size(), sodium_base64_VARIANT_ORIGINAL), '\0');
-  sodium_bin2base64(out.data(), out.size(), reinterpret_cast<const unsigned char*>(bytes.data()), bytes.size(),
-                    sodium_base64_VARIANT_ORIGINAL);
-  out.pop_back();
-  return out;
+  return absl::Base64Escape(to_absl(bytes));
 }
 
+// Abseil passes over blanks and wants neither padding nor zeros in the bits that are left over: so the length must
+// be that of all characters, and the last ones what they would be written as.
 std::optional<std::string> base64_decode(std::string_view text) {
   if (text.size() % 4 != 0) return std::nullopt;
-  std::string out(text.size() / 4 * 3, '\0');
-  std::size_t length = 0;
-  // With no characters to ignore and no place for the end, all of the text must be right.
-  if (sodium_base642bin(reinterpret_cast<unsigned char*>(out.data()), out.size(), text.data(), text.size(), nullptr,
-                        &length, nullptr, sodium_base64_VARIANT_ORIGINAL) != 0) {
+  if (text.empty()) return "";
+  const std::size_t padding = text.ends_with("==") ? 2 : text.ends_with('=') ? 1 : 0;
+  std::string out;
+  if (!absl::Base64Unescape(to_absl(text), &out) || out.size() != text.size() / 4 * 3 - padding)
     return std::nullopt;
-  }
-  out.resize(length);
+  const std::string_view last = std::string_view(out).substr(out.size() - (3 - padding));
+  if (base64_encode(last) != text.substr(text.size() - 4)) return std::nullopt;
   return out;
 }
 

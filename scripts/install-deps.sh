@@ -6,7 +6,7 @@ set -euo pipefail
 packages=(
   g++ cmake ninja-build ccache pkg-config git                        # to build
   libasio-dev rapidjson-dev libcli11-dev libspdlog-dev               # what the programs are made of
-  libxxhash-dev libabsl-dev libjemalloc-dev libsodium-dev uuid-dev libedit-dev libsystemd-dev
+  libxxhash-dev libabsl-dev libjemalloc-dev uuid-dev libedit-dev libsystemd-dev
   liburing-dev
   catch2 python3 strace valgrind tmux                                # to test, and scripts/demo.sh
   clang-19 libclang-rt-19-dev                                        # scripts/fuzz.sh, and the simulator once more

@@ -13,6 +13,7 @@ namespace {
 constexpr std::uint64_t pause_without_room = 10'000 / tick_ms;
 constexpr std::size_t parts_a_tick = 2;
 constexpr std::size_t most_parts = 8;  // on their way to the disk
+constexpr std::size_t most_parts_beside_readers = 2;
 constexpr std::size_t usual_item_bytes = 1 << 10;
 
 std::string spelled(raft::Position position) {
@@ -85,7 +86,9 @@ std::uint64_t Replica::turn_of(raft::Index position) const {
 // is behind it the faster it goes, to be whole when half of what makes the next one due is there. A full disk waits
 // for it, and so do writes when the log is long.
 bool Replica::next_part_is_due() const {
-  if (saving_->walked || saving_->parts == most_parts) return false;
+  // What is read for a follower waits behind them.
+  const std::size_t most = sending_.empty() ? most_parts : most_parts_beside_readers;
+  if (saving_->walked || saving_->parts >= most) return false;
   const double half_way = 2 * way_to_next_snapshot(applied_ - saving_->position.index);
   if (half_way >= 1 || !disk_has_room_ || log_is_long()) return true;
   const std::uint64_t at_leisure = (now_ - saving_->since + 1) * parts_a_tick * config_.snapshot_piece_bytes;
@@ -164,8 +167,9 @@ void Replica::on_done(snapshot_result::NotSaved& not_saved) {
   snapshot_fits_ = false;
   next_snapshot_tick_ = now_ + pause_without_room;
   want(snapshot_task::MakeRoom{});
-  notice(Notice::Level::warn,
-         "the disk has no room for a snapshot: the log stays as long as it is, and it is tried again in 10 s");
+  notice(Notice::Level::warn, "the disk has no room for a snapshot, of some " +
+                                  std::to_string(likely_bytes_of_snapshot()) +
+                                  " bytes: the log stays as long as it is, and it is tried again in 10 s");
 }
 
 // All that an older snapshot was kept for can go.
@@ -208,8 +212,11 @@ void Replica::feed_snapshots() {
       continue;
     }
     auto found = sending_.find(name);
-    // The log has gone on without it: whoever has it needs another one all the same.
-    if (found != sending_.end() && found->second.position.index < raft_.log().base_index()) {
+    // Whoever needs more of the log than there is has no use for one from before that.
+    const bool needs_log = progress->mode == raft::Progress::Mode::snapshot;
+    const raft::Index least =
+        std::max(needs_log ? raft_.log().base_index() : raft::Index{}, progress->wants_snapshot);
+    if (found != sending_.end() && found->second.position.index < least) {
       stop_sending(name);
       found = sending_.end();
     }
@@ -218,7 +225,6 @@ void Replica::feed_snapshots() {
       if (now_ - found->second.since >= config_.election_ticks) read_next(name, found->second);
       continue;
     }
-    const raft::Index least = std::max(raft_.log().base_index(), progress->wants_snapshot);
     if (snapshot_.index < least || snapshot_.index == raft::Index{} || snapshot_is_bad_) {
       snapshot_wanted_ = true;
       continue;

@@ -275,8 +275,8 @@ std::optional<SnapshotResult> Snapshots::carry_out(snapshot_task::Read& task) {
     }
   }
   piece.size = reading.file->size();
-  piece.bytes.resize(
-      task.offset >= piece.size ? 0 : std::min<std::uint64_t>(options_.piece_bytes, piece.size - task.offset));
+  const std::uint64_t most = task.reader.peer.empty() ? options_.piece_bytes : options_.peer_piece_bytes;
+  piece.bytes.resize(task.offset >= piece.size ? 0 : std::min(most, piece.size - task.offset));
   piece.bytes.resize(reading.file->read_at(task.offset, piece.bytes));
   return piece;
 }

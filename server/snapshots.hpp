@@ -29,8 +29,9 @@ struct SnapshotProblem {
 
 struct SnapshotOptions {
   std::size_t max_sessions = sessions_kept;
-  std::size_t piece_bytes = 128 << 10;  // for a reader, at once
-  std::size_t part_bytes = 64 << 10;    // to the disk, at once: whole blocks
+  std::size_t piece_bytes = 128 << 10;       // for a client, at once
+  std::size_t peer_piece_bytes = 512 << 10;  // the next is asked for when one is on the other's disk
+  std::size_t part_bytes = 64 << 10;         // to the disk, at once: whole blocks
 };
 
 struct LoadedSnapshot {

@@ -65,15 +65,17 @@ bool Wal::exists(Directory& directory) {
   return std::any_of(names.begin(), names.end(), wal::is_segment_name);
 }
 
-// What was dropped last may hold all the room that there is.
+// What was dropped last may hold the room, and so may what can be dropped.
 std::unique_ptr<Wal::Segment> Wal::create_segment(std::uint64_t number, std::uint64_t bytes) {
-  try {
-    return try_to_create_segment(number, bytes);
-  } catch (const FileError& error) {
-    if (!error.no_space() || !remains_) throw;
+  for (;;) {
+    try {
+      return try_to_create_segment(number, bytes);
+    } catch (const FileError& error) {
+      if (!error.no_space() || (!remains_ && !can_drop_oldest())) throw;
+    }
+    if (!remains_) drop_oldest();
+    remains_.reset();
   }
-  remains_.reset();
-  return try_to_create_segment(number, bytes);
 }
 
 // Under another name until it is whole: a segment's file is either not there or has a valid header.

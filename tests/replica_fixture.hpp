@@ -242,8 +242,8 @@ class Cluster {
     config.quota = options_.quota;
     config.watch_limits = options_.watch_limits;
     Recovered recovered = recover(node.disk.directory, WalOptions{options_.segment_bytes},
-                                  {sessions_kept, options_.snapshot_piece_bytes}, node.self.identity,
-                                  std::exchange(node.is_restored, false));
+                                  {sessions_kept, options_.snapshot_piece_bytes, options_.snapshot_piece_bytes},
+                                  node.self.identity, std::exchange(node.is_restored, false));
     REQUIRE(recovered.identity == node.self.identity);
     node.disk.log = std::move(recovered.wal);
     node.disk.snapshots = std::move(recovered.snapshots);

@@ -371,3 +371,29 @@ TEST_CASE("However many writes wait, those of other servers hear of it before th
   CHECK(std::all_of(ids.begin(), ids.end(),
                     [&](std::uint64_t id) { return cluster.said(id) == "ERROR OVERLOADED"; }));
 }
+
+TEST_CASE("A server that has lost its state alone is given the snapshot that was begun, however the log goes on",
+          "[replica][snapshot]") {
+  Cluster cluster(slow_snapshots(20));
+  const ClientId client = cluster.client("n1");
+  ask_to_write_all(cluster, client, 45, 3);
+  cluster.tick(200);
+  cluster.crash("n3");
+  for (const std::string& name : snapshots_of(cluster, "n3")) flip_bit(cluster, "n3", name, 100);
+  cluster.start("n3");
+  cluster.stall_snapshots("n3");
+  cluster.run();
+  cluster.tick(3);
+  REQUIRE(cluster["n3"].raft().lacks_state());
+  REQUIRE(cluster.parts_sent_to("n3") > 0);
+  const std::string begun = std::to_string(snapshot_of(cluster, "n1"));
+  ask_to_write_all(cluster, client, 60, 2);
+  REQUIRE(cluster["n1"].raft().log().base_index() > raft::Index(std::stoull(begun)));
+  cluster.release_snapshots("n3");
+  cluster.tick(200);
+  const std::vector<std::string>& news = cluster.news("n3");
+  CHECK(std::any_of(news.begin(), news.end(), [&](const std::string& text) {
+    return text.starts_with("took over the snapshot of " + begun + ":");
+  }));
+  check_alike(cluster);
+}

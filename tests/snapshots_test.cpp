@@ -4,6 +4,7 @@
 #include <catch2/catch.hpp>
 #include <cstdint>
 #include <string>
+#include <utility>
 #include <variant>
 #include <vector>
 
@@ -87,4 +88,14 @@ TEST_CASE("snapshots: one that would not fit is not begun", "[snapshot]") {
   CHECK_FALSE(is_saved(save(snapshots, 1, 10, 20 * item_bytes + 1)));
   CHECK(directory.changes() == changes);
   CHECK(is_saved(save(snapshots, 1, 10, 20 * item_bytes)));
+}
+
+TEST_CASE("snapshots: a server gets more at once than a client", "[snapshot]") {
+  MemoryDirectory directory;
+  Snapshots snapshots(directory, {sessions_kept, 100, 400});
+  save(snapshots, 1, 1);
+  for (const auto& [reader, bytes] : {std::pair{SnapshotReader{"", 7}, 100u}, {SnapshotReader{"n2", 0}, 400u}}) {
+    const auto result = snapshots.perform(snapshot_task::Read{reader, at(1), 10, 0});
+    CHECK(std::get<snapshot_result::Piece>(*result).bytes.size() == bytes);
+  }
 }

@@ -108,6 +108,16 @@ TEST_CASE("wal: and for a batch that needs a segment of its own", "[wal][snapsho
   CHECK_THAT(reopened(directory), Contains(" 4/1 "));
 }
 
+TEST_CASE("wal: and for one that needs the room of several", "[wal][snapshot]") {
+  MemoryDirectory directory;
+  Log log(directory);
+  for (std::uint64_t i = 1; i <= 8; ++i) log.wal->append(entries({big(1, i)}));
+  log.wal->append(droppable(marked(8, 1, false), 8));
+  directory.limit_space(directory.used());
+  log.wal->append(entries({entry(1, 9, std::string(4000, 'x'))}));
+  CHECK_THAT(reopened(directory), Contains(" 9/1 "));
+}
+
 TEST_CASE("wal: a log of which every entry was dropped goes on behind the mark", "[wal][snapshot]") {
   MemoryDirectory directory;
   {

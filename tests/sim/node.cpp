@@ -307,7 +307,7 @@ void Node::open_log() {
   options.max_segment_bytes = 4 * world_.plan.segment_bytes;
   options.zeros_ahead_bytes = world_.plan.zeros_ahead_bytes;
   const SnapshotOptions snapshot_options{world_.plan.sessions_kept, world_.plan.snapshot_piece_bytes,
-                                         world_.plan.snapshot_part_bytes()};
+                                         world_.plan.snapshot_piece_bytes, world_.plan.snapshot_part_bytes()};
   const std::string fresh = "identity-of-" + name_ + "-" + std::to_string(identities_);
   // As long as a UUID.
   Recovered recovered = recover(disk_, options, snapshot_options, fresh + std::string(36 - fresh.size(), '.'));
