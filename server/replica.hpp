@@ -366,6 +366,7 @@ class Replica {
   void on_done(snapshot_result::Received& received);
   void on_done(snapshot_result::MadeRoom& made_room);
   raft::Index forgettable() const;
+  raft::Index least_snapshot_for(const raft::Progress& progress) const;
   void feed_snapshots();
   void read_next(const std::string& peer, Sending& sending);
   void stop_sending(const std::string& peer);

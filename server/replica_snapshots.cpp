@@ -198,6 +198,12 @@ raft::Index Replica::forgettable() const {
 
 // ---- Sending one
 
+// Whoever needs more of the log than there is has no use for one from before that.
+raft::Index Replica::least_snapshot_for(const raft::Progress& progress) const {
+  if (progress.mode != raft::Progress::Mode::snapshot) return progress.wants_snapshot;
+  return std::max(raft_.log().base_index(), progress.wants_snapshot);
+}
+
 // Every tick: who needs one gets it, from the beginning or where it goes on.
 void Replica::feed_snapshots() {
   if (!raft_.leads()) {
@@ -212,10 +218,7 @@ void Replica::feed_snapshots() {
       continue;
     }
     auto found = sending_.find(name);
-    // Whoever needs more of the log than there is has no use for one from before that.
-    const bool needs_log = progress->mode == raft::Progress::Mode::snapshot;
-    const raft::Index least =
-        std::max(needs_log ? raft_.log().base_index() : raft::Index{}, progress->wants_snapshot);
+    const raft::Index least = least_snapshot_for(*progress);
     if (found != sending_.end() && found->second.position.index < least) {
       stop_sending(name);
       found = sending_.end();
