@@ -244,7 +244,7 @@ class PosixDirectory : public Directory {
   std::uint64_t free_bytes() override {
     struct statvfs status {};
     if (::fstatvfs(handle_.fd(), &status) < 0) return UINT64_MAX;
-    return std::uint64_t{status.f_bavail} * status.f_frsize;
+    return std::uint64_t{status.f_bfree} * status.f_frsize;
   }
 
  protected:

@@ -265,6 +265,7 @@ class Replica {
     raft::Payload context;
     std::uint64_t since = 0;  // tick
     LogPace pace;             // of what this server, leading, appends meanwhile
+    std::uint64_t items = 0;  // bytes of its file that keys and values take
     bool begun = false;
     bool walked = false;        // all of it
     std::size_t parts = 0;      // on their way to the disk
@@ -356,8 +357,7 @@ class Replica {
   double way_to_next_snapshot(std::uint64_t entries) const;
   void begin_saving();
   void keep_saving();
-  std::uint64_t bytes_of_items_in_snapshot() const;
-  std::uint64_t likely_bytes_of_snapshot() const;
+  void give_up_older_snapshots();
   void save_next_part();
   bool next_part_is_due() const;
   void on_done(snapshot_result::Saved& saved);

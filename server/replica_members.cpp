@@ -74,7 +74,7 @@ void Replica::hand_over() {
   std::string best_name;
   for (const std::string& name : roster_.names()) {
     const raft::Progress* progress = raft_.progress_of(raft::NodeId(name));
-    if (!progress || progress->full || !roster_.is_reached(name)) continue;
+    if (!progress || progress->full || progress->needs_snapshot() || !roster_.is_reached(name)) continue;
     if (best && best->match >= progress->match) continue;
     best = progress;
     best_name = name;

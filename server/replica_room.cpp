@@ -8,7 +8,7 @@
 namespace kv {
 
 void Replica::disk_has_room(bool has_room) {
-  if (disk_has_room_ && !has_room) want(snapshot_task::MakeRoom{});
+  if (disk_has_room_ && !has_room) give_up_older_snapshots();
   if (!disk_has_room_ && has_room) next_snapshot_tick_ = 0;
   disk_has_room_ = has_room;
   raft_.set_full(!this->has_room());
@@ -38,7 +38,8 @@ bool Replica::log_is_long() const {
 }
 
 double Replica::part_saved() const {
-  const std::uint64_t all = std::max({saving_->bytes, likely_bytes_of_snapshot(), std::uint64_t{1}});
+  const std::uint64_t likely = saving_->items + snapshot_bytes_beside_items_;
+  const std::uint64_t all = std::max({saving_->bytes, likely, std::uint64_t{1}});
   return std::min(static_cast<double>(saving_->written) / static_cast<double>(all), 1.0);
 }
 
@@ -47,8 +48,9 @@ double Replica::part_saved() const {
 bool Replica::log_takes_more(std::size_t bytes) {
   const std::size_t most = config_.limits.log_bytes;
   const std::size_t log_bytes = raft_.log().bytes() + bytes;
-  // Without room what only deletes is taken, and the rest is refused for that.
-  if (!may_add() || log_bytes <= most / 2) return true;
+  if (log_bytes <= most / 2) return true;
+  // Without room what only deletes is taken, since it can help, and the rest is refused for that.
+  if (!may_add()) return log_bytes <= most + most / 4;
   if (log_bytes > most) return false;
   if (saving_) return saving_->pace.takes_more(part_saved(), bytes, most - log_bytes);
   // Where it was short until now a snapshot may begin first, in the next turn. Where it was not, none is due or

@@ -101,19 +101,11 @@ void Replica::begin_saving() {
   saving_ = Saving{{applied_, applied_term_},
                    raft::Payload(command::encode(*store_->members())),
                    now_,
-                   LogPace(config_.limits.log_bytes)};
-  snapshot_wanted_ = snapshot_is_bad_ = false;
+                   LogPace(config_.limits.log_bytes),
+                   store_->bytes() + store_->keys() * snapshot::item_overhead_bytes};
+  snapshot_wanted_ = false;
   count_log_anew();
   store_->begin_walk();
-}
-
-// About: there are versions that came since it began, and others are gone.
-std::uint64_t Replica::bytes_of_items_in_snapshot() const {
-  return store_->bytes() + store_->keys() * snapshot::item_overhead_bytes;
-}
-
-std::uint64_t Replica::likely_bytes_of_snapshot() const {
-  return bytes_of_items_in_snapshot() + snapshot_bytes_beside_items_;
 }
 
 // The walk goes on beside all else, a part at a time.
@@ -124,7 +116,7 @@ void Replica::keep_saving() {
 void Replica::save_next_part() {
   snapshot_task::Save part{saving_->position, !saving_->begun, 0, {}, {}};
   // A disk is not filled in vain again and again. But a first time it may be that room is on its way back.
-  if (part.first && !snapshot_fits_) part.needs_bytes = likely_bytes_of_snapshot();
+  if (part.first && !snapshot_fits_) part.needs_bytes = saving_->items;
   part.records.reserve(config_.snapshot_piece_bytes + usual_item_bytes);  // the last one may go beyond a piece
   if (!store_->walk(config_.snapshot_piece_bytes, part.records)) {
     part.totals = store_->walk_totals();
@@ -144,8 +136,9 @@ void Replica::on_done(snapshot_result::Saved& saved) {
   if (!saved.whole) return;
   const Saving done = *std::exchange(saving_, std::nullopt);
   snapshot_ = saved.position;
+  snapshot_is_bad_ = false;
   snapshot_fits_ = true;
-  snapshot_bytes_beside_items_ = saved.bytes - std::min(saved.bytes, bytes_of_items_in_snapshot());
+  snapshot_bytes_beside_items_ = saved.bytes - std::min(saved.bytes, done.items);
   // However often they are due, there is some time without one.
   rest_until_ = now_ + (now_ - done.since) / 4;
   notice(Notice::Level::info, "snapshot of " + spelled(snapshot_) + ": " + std::to_string(saved.bytes) +
@@ -161,22 +154,26 @@ void Replica::on_done(snapshot_result::Saved& saved) {
 
 void Replica::on_done(snapshot_result::NotSaved& not_saved) {
   if (!saving_ || saving_->position != not_saved.position) return;
-  saving_.reset();
+  const Saving given_up = *std::exchange(saving_, std::nullopt);
   store_->end_walk();
   snapshot_wanted_ = true;
   snapshot_fits_ = false;
   next_snapshot_tick_ = now_ + pause_without_room;
-  want(snapshot_task::MakeRoom{});
-  notice(Notice::Level::warn, "the disk has no room for a snapshot, of some " +
-                                  std::to_string(likely_bytes_of_snapshot()) +
+  give_up_older_snapshots();
+  notice(Notice::Level::warn, "the disk has no room for a snapshot, of some " + std::to_string(given_up.items) +
                                   " bytes: the log stays as long as it is, and it is tried again in 10 s");
+}
+
+// As long as the newest is one to go on from.
+void Replica::give_up_older_snapshots() {
+  if (!snapshot_is_bad_) effects_.snapshot_tasks.emplace_back(std::in_place_type<snapshot_task::MakeRoom>);
 }
 
 // All that an older snapshot was kept for can go.
 void Replica::on_done(snapshot_result::MadeRoom& made_room) {
   snapshot_wanted_ = true;  // of what has been deleted since, there is no need to keep the log
   if (made_room.newest == raft::Index{} || made_room.newest != snapshot_.index || raft_.lacks_state()) return;
-  if (!store_->members()) return;
+  if (snapshot_is_bad_ || !store_->members()) return;
   raft_.snapshot_saved({snapshot_, raft::Payload(command::encode(*store_->members())), false}, snapshot_.index,
                        forgettable());
 }
@@ -291,6 +288,9 @@ void Replica::receive_snapshot_ok(const raft::NodeId& from, const message::Snaps
     return;
   }
   if (sending->second.offset == answer.offset) return;  // an answer that came twice
+  // Where it begins again, a newer one may be smaller, and what its log has not got yet is less.
+  if (answer.offset < sending->second.offset && sending->second.position < snapshot_)
+    return stop_sending(from.name);
   sending->second.offset = answer.offset;
   read_next(from.name, sending->second);
 }
@@ -342,6 +342,7 @@ void Replica::install(raft::Position position, std::unique_ptr<Store> store) {
   applied_ = position.index;
   applied_term_ = position.term;
   count_log_anew();
+  snapshot_fits_ = true;
   raft_.forget_up_to(std::min(forgettable(), position.index));
   watches_.reset(position.index.value, effects_.answers);
   wake_all_newer();

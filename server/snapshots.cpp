@@ -213,7 +213,11 @@ std::optional<SnapshotResult> Snapshots::carry_out(snapshot_task::Save& task) {
   if (!task.first && (!saving_ || saving_->position != task.position)) {
     return snapshot_result::NotSaved{task.position};
   }
-  if (task.needs_bytes > directory_.free_bytes()) return snapshot_result::NotSaved{task.position};
+  if (task.first) {
+    saving_.reset();
+    remove_unfinished(saving_name);
+    if (task.needs_bytes > directory_.free_bytes()) return snapshot_result::NotSaved{task.position};
+  }
   try {
     return save(task);
   } catch (const FileError& error) {
@@ -226,8 +230,6 @@ std::optional<SnapshotResult> Snapshots::carry_out(snapshot_task::Save& task) {
 
 snapshot_result::Saved Snapshots::save(snapshot_task::Save& task) {
   if (task.first) {
-    saving_.reset();
-    remove_unfinished(saving_name);
     saving_ = std::make_unique<Saving>(Saving{task.position, snapshot::Writer(header_of(task.position)),
                                               GentleWriter(directory_.create(saving_name), options_.part_bytes)});
     saving_->file.append(saving_->writer.begin());
@@ -250,7 +252,11 @@ snapshot_result::Saved Snapshots::save(snapshot_task::Save& task) {
 }
 
 std::optional<SnapshotResult> Snapshots::carry_out(snapshot_task::MakeRoom&) {
-  keep_newest(1);
+  try {
+    keep_newest(1);
+  } catch (const FileError& error) {
+    if (!error.no_space()) throw;  // some file systems need room to give room back
+  }
   const std::vector<raft::Position> left = list_snapshots(directory_);
   return snapshot_result::MadeRoom{left.empty() ? raft::Index{} : left.front().index};
 }
@@ -271,6 +277,7 @@ std::optional<SnapshotResult> Snapshots::carry_out(snapshot_task::Read& task) {
     } catch (const FileError& error) {
       if (error.error() != ENOENT) throw;
       reading_.erase(task.reader);
+      let_go();
       return piece;
     }
   }

@@ -314,8 +314,8 @@ bool Wal::can_drop_oldest() const {
 void Wal::drop_oldest() {
   if (!can_drop_oldest()) return;
   remains_ = directory_.remove_gently(segment_name(spans_.front().number));
-  directory_.sync();
   spans_.pop_front();
+  directory_.sync();
 }
 
 }  // namespace kv

@@ -126,6 +126,24 @@ TEST_CASE("A full disk has a pause between snapshots, and need not wait it out w
   CHECK(snapshot_of(cluster, "n1") > first);
 }
 
+TEST_CASE("A leader without room does not hand over to a server that has lost its state", "[replica][snapshot]") {
+  Cluster cluster(often());
+  write(cluster, "n1", 30);
+  cluster.crash("n3");
+  for (const std::string& name : snapshots_of(cluster, "n3")) flip_bit(cluster, "n3", name, 100);
+  cluster.start("n3");
+  cluster.stall_snapshots("n3");
+  cluster.tick(5);
+  REQUIRE(cluster["n3"].raft().lacks_state());
+  cluster.crash("n2");
+  cluster["n1"].disk_has_room(false);
+  const ClientId client = cluster.client("n1");
+  for (std::uint32_t i = 0; i < 3 * election_ticks; ++i) {
+    cluster.tick();
+    REQUIRE(cluster.at_once(client, erase("k1")).starts_with("DELETE_OK"));
+  }
+}
+
 // ---- A disk on which no further snapshot fits, though the log still does
 
 namespace {
@@ -187,11 +205,70 @@ TEST_CASE("Where no snapshot fits and the log is full, writes that add get NO_SP
   CHECK(cluster.directory("n1").changes() < changes + 50);
   CHECK(cluster["n1"].raft().log().bytes() > most_log_bytes);
   CHECK(cluster["n1"].status().full);
-  for (int i = 0; i < 150; ++i) REQUIRE(cluster.at_once(client, erase(key_of(i))).starts_with("DELETE_OK"));
+  for (int i = 0; i < 120; ++i) REQUIRE(cluster.at_once(client, erase(key_of(i))).starts_with("DELETE_OK"));
   cluster.tick(1100);
   CHECK(cluster["n1"].raft().log().bytes() < most_log_bytes / 2);
   CHECK_FALSE(cluster["n1"].status().full);
   CHECK(cluster.at_once(client, put("new", "v")).starts_with("PUT_OK"));
+}
+
+TEST_CASE("Not even deletes make a full log longer without end", "[replica][snapshot]") {
+  Cluster cluster(with_a_short_log(1));
+  write_state(cluster, 200);
+  leave_room(cluster, "n1", 100 * big);
+  const ClientId client = cluster.client("n1");
+  REQUIRE(write_until_refused(cluster, client) == "ERROR NO_SPACE");
+  leave_room(cluster, "n1", 500 * big);
+  cluster.stall_snapshots("n1");
+  std::uint64_t last = 0;
+  for (int i = 0; i < 300; ++i) last = cluster.ask(client, erase(key_of(i)), 100'000);
+  cluster.run();
+  CHECK(cluster["n1"].raft().log().bytes() > most_log_bytes * 6 / 5);
+  CHECK(cluster["n1"].raft().log().bytes() < most_log_bytes * 5 / 4 + big);
+  CHECK(cluster.said(last) == "nothing yet");
+  cluster.release_snapshots("n1");
+  cluster.tick(1100);
+  CHECK(cluster.said(last).starts_with("DELETE_OK"));
+}
+
+TEST_CASE("A damaged snapshot is none for whose sake the older one goes", "[replica][snapshot]") {
+  Options options = often(20);
+  Cluster cluster(options);
+  write(cluster, "n1", 5);
+  cluster.crash("n3");
+  const ClientId client = cluster.client("n1");
+  for (int i = 0; i < 60; ++i) {
+    REQUIRE(cluster.at_once(client, put(key_of(i), std::string(100, 'v'))).starts_with("PUT_OK"));
+    cluster.tick();
+  }
+  cluster.tick(300);
+  const std::vector<std::string> snapshots = snapshots_of(cluster, "n1");
+  REQUIRE(snapshots.size() == 2);
+  flip_bit(cluster, "n1", snapshots.front(), 100);  // while it runs
+  SECTION("when there is no room for another") {
+    leave_room(cluster, "n1", 300);
+    cluster.start("n3");
+    cluster.tick(1000);
+    REQUIRE(std::any_of(cluster.warnings("n1").begin(), cluster.warnings("n1").end(),
+                        [](const std::string& text) { return text.starts_with("the disk has no room"); }));
+  }
+  SECTION("when the disk is full") {
+    cluster.stall_snapshots("n1");
+    cluster.start("n3");
+    for (int i = 0; cluster.warnings("n1").empty(); ++i) {
+      REQUIRE(i < 100);
+      cluster.tick();
+      cluster.do_snapshot_task("n1");
+    }
+    cluster["n1"].disk_has_room(false);
+    for (int i = 0; i < 12; ++i) {
+      cluster.run();
+      cluster.do_snapshot_task("n1");
+    }
+    REQUIRE(snapshots_of(cluster, "n1").front() == snapshots.front());
+  }
+  const std::vector<std::string> left = snapshots_of(cluster, "n1");
+  CHECK(std::find(left.begin(), left.end(), snapshots.back()) != left.end());
 }
 
 TEST_CASE("The older snapshot goes where the next one fits in its place", "[replica][snapshot]") {

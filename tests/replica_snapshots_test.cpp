@@ -438,3 +438,22 @@ TEST_CASE("A follower that takes over a snapshot of which the leader's log has g
   write(cluster, "n1", 50, "more ");
   check_alike(cluster);
 }
+
+TEST_CASE("A follower that had no room for a snapshot gets the next one, which may be smaller",
+          "[replica][snapshot]") {
+  Cluster cluster(often(20));
+  write(cluster, "n1", 40, std::string(1000, 'v'));
+  cluster.tick(300);
+  cluster.crash("n3");
+  for (const std::string& name : snapshots_of(cluster, "n3")) flip_bit(cluster, "n3", name, 100);
+  cluster.start("n3");
+  REQUIRE(cluster["n3"].raft().lacks_state());
+  cluster.directory("n3").limit_space(cluster.directory("n3").used() + 4000);
+  cluster.tick(100);
+  REQUIRE(cluster["n3"].raft().lacks_state());
+  const ClientId client = cluster.client("n1");
+  for (int i = 0; i < 7; ++i) cluster.at_once(client, erase("k" + std::to_string(i)));
+  fetch_backup(cluster, client);
+  cluster.tick(200);
+  CHECK_FALSE(cluster["n3"].raft().lacks_state());
+}

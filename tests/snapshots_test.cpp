@@ -90,6 +90,17 @@ TEST_CASE("snapshots: one that would not fit is not begun", "[snapshot]") {
   CHECK(is_saved(save(snapshots, 1, 10, 20 * item_bytes)));
 }
 
+TEST_CASE("snapshots: what another one has left unfinished is no hindrance", "[snapshot]") {
+  MemoryDirectory directory;
+  Snapshots snapshots(directory, {});
+  directory.limit_space(200 * item_bytes);
+  snapshots.perform(snapshot_task::Save{at(1), true, 0, std::string(150 * item_bytes, 'r'), {}});
+  REQUIRE(directory.used() > 100 * item_bytes);
+  save(snapshots, 2, 10, 150 * item_bytes);
+  CHECK(snapshots.take_remains().size() == 1);
+  CHECK(is_saved(save(snapshots, 2, 10, 150 * item_bytes)));
+}
+
 TEST_CASE("snapshots: a server gets more at once than a client", "[snapshot]") {
   MemoryDirectory directory;
   Snapshots snapshots(directory, {sessions_kept, 100, 400});
