@@ -129,9 +129,7 @@ TEST_CASE("A full disk has a pause between snapshots, and need not wait it out w
 TEST_CASE("A leader without room does not hand over to a server that has lost its state", "[replica][snapshot]") {
   Cluster cluster(often());
   write(cluster, "n1", 30);
-  cluster.crash("n3");
-  for (const std::string& name : snapshots_of(cluster, "n3")) flip_bit(cluster, "n3", name, 100);
-  cluster.start("n3");
+  lose_state(cluster, "n3");
   cluster.stall_snapshots("n3");
   cluster.tick(5);
   REQUIRE(cluster["n3"].raft().lacks_state());

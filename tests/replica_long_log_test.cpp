@@ -231,9 +231,7 @@ TEST_CASE("A server that took over a snapshot in the midst of its log takes writ
   ask_to_write_all(cluster, client, 45, 3);
   fetch_backup(cluster, client);
   cluster.tick(200);
-  cluster.crash("n3");
-  for (const std::string& name : snapshots_of(cluster, "n3")) flip_bit(cluster, "n3", name, 100);
-  cluster.start("n3");
+  lose_state(cluster, "n3");
   cluster.stall_snapshots("n3");
   cluster.run();
   cluster.tick(3);
@@ -378,9 +376,7 @@ TEST_CASE("A server that has lost its state alone is given the snapshot that was
   const ClientId client = cluster.client("n1");
   ask_to_write_all(cluster, client, 45, 3);
   cluster.tick(200);
-  cluster.crash("n3");
-  for (const std::string& name : snapshots_of(cluster, "n3")) flip_bit(cluster, "n3", name, 100);
-  cluster.start("n3");
+  lose_state(cluster, "n3");
   cluster.stall_snapshots("n3");
   cluster.run();
   cluster.tick(3);

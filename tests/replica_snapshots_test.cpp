@@ -444,9 +444,7 @@ TEST_CASE("A follower that had no room for a snapshot gets the next one, which m
   Cluster cluster(often(20));
   write(cluster, "n1", 40, std::string(1000, 'v'));
   cluster.tick(300);
-  cluster.crash("n3");
-  for (const std::string& name : snapshots_of(cluster, "n3")) flip_bit(cluster, "n3", name, 100);
-  cluster.start("n3");
+  lose_state(cluster, "n3");
   REQUIRE(cluster["n3"].raft().lacks_state());
   cluster.directory("n3").limit_space(cluster.directory("n3").used() + 4000);
   cluster.tick(100);

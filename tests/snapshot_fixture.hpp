@@ -52,6 +52,13 @@ inline std::vector<std::string> snapshots_of(Cluster& cluster, const std::string
   return names;
 }
 
+// It starts again with its log, and none of its snapshots is whole.
+inline void lose_state(Cluster& cluster, const std::string& node) {
+  cluster.crash(node);
+  for (const std::string& name : snapshots_of(cluster, node)) flip_bit(cluster, node, name, 100);
+  cluster.start(node);
+}
+
 // n3 is away while the others write more than their logs keep.
 inline void leave_behind(Cluster& cluster, int writes = 40) {
   write(cluster, "n1", 5);
